@@ -1,0 +1,313 @@
+"""§3.1 The degradation model: I_LR = (I_HR ⊗ k) ↓s + n.
+
+Images are float32 RGB in [0, 1], (B, 3, H, W). Kernel widths are in HR pixels, angles in radians,
+noise levels on the 0..255 scale, as the paper writes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dasrlib import paper
+
+KERNEL_SIZE = 21
+SCALES = (2, 3, 4)
+DOWNSAMPLERS = ("bicubic", "s-fold")
+
+
+def check_scale(scale: int) -> int:
+    """The scale, if it is 2, 3 or 4; raises ValueError otherwise."""
+    if scale not in SCALES:
+        raise ValueError(f"scale must be 2, 3 or 4, got {scale}")
+    return scale
+
+
+def _grid(size: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Coordinates x (to the right) and y (down), 0 in the middle of a size×size kernel."""
+    if size < 1 or size % 2 == 0:
+        raise ValueError(f"kernel size must be odd and positive, got {size}")
+    axis = torch.arange(size, dtype=like.dtype, device=like.device) - size // 2
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return x, y
+
+
+def _widths(name: str, value: float | Sequence[float] | Tensor) -> Tensor:
+    widths = torch.atleast_1d(torch.as_tensor(value, dtype=torch.float32))
+    if not bool((widths > 0).all()):
+        raise ValueError(
+            f"{name} must be positive, got {widths.min().item():g}; "
+            "for no blur at all use Degradations.isotropic, where a width of 0 means that"
+        )
+    return widths
+
+
+def _normalised(weights: Tensor) -> Tensor:
+    return weights / weights.sum(dim=(-2, -1), keepdim=True)
+
+
+def isotropic_kernels(
+    sigma: float | Sequence[float] | Tensor, size: int = KERNEL_SIZE
+) -> Tensor:
+    """Isotropic Gaussian kernels, k(x, y) ∝ exp(−(x² + y²) / 2σ²), each summing to 1 (§3.1).
+
+    sigma: (B,) or a number, > 0, HR pixels. size: odd. Returns (B, size, size), float32.
+    Raises ValueError for an even size or a width that is not positive.
+    """
+    widths = _widths("sigma", sigma)
+    x, y = _grid(size, widths)
+    # k(x, y) ∝ exp(−(x² + y²) / 2σ²)
+    return _normalised(torch.exp(-(x**2 + y**2) / (2 * widths[:, None, None] ** 2)))
+
+
+def anisotropic_kernels(
+    lambda1: float | Sequence[float] | Tensor,
+    lambda2: float | Sequence[float] | Tensor,
+    theta: float | Sequence[float] | Tensor,
+    size: int = KERNEL_SIZE,
+) -> Tensor:
+    """Anisotropic Gaussian kernels with covariance Σ = U diag(λ1², λ2²) Uᵀ, each summing to 1 (§3.1).
+
+    lambda1, lambda2: (B,) or numbers, > 0, standard deviations along the two axes in HR pixels.
+    theta: (B,) or a number, radians: the angle of the λ1 axis from the x axis, counted in the
+    direction from x (right) to y (down the picture). size: odd. Returns (B, size, size), float32.
+    Raises ValueError for an even size or a width that is not positive.
+    """
+    l1, l2 = _widths("lambda1", lambda1), _widths("lambda2", lambda2)
+    angle = torch.atleast_1d(torch.as_tensor(theta, dtype=torch.float32))
+    x, y = _grid(size, l1)
+    # Coordinates along the two axes of the ellipse, (x, y) U; then −½ (x, y) Σ⁻¹ (x, y)ᵀ is a plain sum.
+    cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    along1 = x * cos + y * sin
+    along2 = -x * sin + y * cos
+    # k(x, y) ∝ exp(−½ (along1² / λ1² + along2² / λ2²))
+    exponent = (along1 / l1[:, None, None]) ** 2 + (along2 / l2[:, None, None]) ** 2
+    return _normalised(torch.exp(-exponent / 2))
+
+
+def blur(images: Tensor, kernels: Tensor) -> Tensor:
+    """I ⊗ k with one kernel per image and reflected borders (§3.1).
+
+    images: (B, C, H, W). kernels: (B, k, k), k odd, or (1, k, k) for all images.
+    Returns (B, C, H, W). Raises ValueError for an even k, or a picture that is not larger than k // 2.
+    """
+    b, _, h, w = images.shape
+    k = kernels.shape[-1]
+    if k % 2 == 0:
+        raise ValueError(f"kernel size must be odd, got {k}")
+    if kernels.shape[0] not in (1, b):
+        raise ValueError(f"expected 1 kernel or {b}, one per image, got {kernels.shape[0]}")
+    if min(h, w) <= k // 2:
+        raise ValueError(
+            f"a picture of {h}×{w} is too small for a {k}×{k} kernel: "
+            f"each side must be at least {k // 2 + 1} pixels"
+        )
+    kernels = kernels.to(images).expand(b, k, k)
+    padded = F.pad(images, (k // 2,) * 4, mode="reflect")
+    # The colours go into the batch dimension and the images into the channels, so that `groups`
+    # gives every image its own kernel. conv2d correlates: the flip makes it a convolution.
+    out = F.conv2d(padded.transpose(0, 1), kernels.flip(-2, -1)[:, None], groups=b)
+    return out.transpose(0, 1).contiguous()
+
+
+def _cubic(x: Tensor) -> Tensor:
+    """Keys' cubic with a = −0.5, the interpolation kernel of MATLAB's imresize."""
+    x = x.abs()
+    inner = (1.5 * x - 2.5) * x**2 + 1
+    outer = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return torch.where(x <= 1, inner, torch.where(x <= 2, outer, torch.zeros_like(x)))
+
+
+@lru_cache(maxsize=64)
+def _resize_matrix(length: int, scale: float) -> Tensor:
+    """The (output, input) matrix that resizes a line of `length` pixels as MATLAB's imresize does."""
+    out_length = math.ceil(length * scale - 1e-9)
+    stretch = min(scale, 1.0)  # < 1 widens the kernel when reducing: the antialiasing
+    support = 4.0 / stretch
+    # Pixel centres of the output, in input coordinates that count pixels from 0.
+    centre = (torch.arange(out_length, dtype=torch.float64) + 0.5) / scale - 0.5
+    first = torch.floor(centre - support / 2)
+    taps = first[:, None] + torch.arange(math.ceil(support) + 2, dtype=torch.float64)
+    weights = stretch * _cubic((centre[:, None] - taps) * stretch)
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    # The released code repeats the border pixel where MATLAB mirrors the picture; the released
+    # code is what the reproduction is measured against.
+    index = taps.clamp(0, length - 1).long()
+    matrix = torch.zeros(out_length, length, dtype=torch.float64)
+    return matrix.scatter_add_(1, index, weights).float()
+
+
+def resize_bicubic(images: Tensor, scale: float) -> Tensor:
+    """Bicubic resizing as MATLAB's imresize does it: antialiased, a = −0.5 (§3.1).
+
+    At the borders the outermost pixel is repeated, as in the released code (MATLAB mirrors).
+    images: (B, C, H, W). scale: 1/4, 4, ... > 0. Returns (B, C, ⌈H·scale⌉, ⌈W·scale⌉), not rounded.
+    """
+    if not scale > 0:
+        raise ValueError(f"scale must be positive, got {scale}")
+    rows = _resize_matrix(images.shape[-2], float(scale)).to(images)
+    columns = _resize_matrix(images.shape[-1], float(scale)).to(images)
+    return rows @ (images @ columns.T)
+
+
+def quantise(images: Tensor) -> Tensor:
+    """Rounded to the 256 levels of an 8-bit picture and clamped; still in [0, 1]."""
+    return (images * 255).round().clamp(0, 255) / 255
+
+
+@dataclass(frozen=True)
+class Degradations:
+    """A batch of degradations, one per image, and the parameters they came from (§3.1).
+
+    kernels: (B, k, k), each sums to 1. noise: (B,), standard deviations on the 0..255 scale.
+    lambda1, lambda2: (B,) kernel widths in HR pixels (both are σ for an isotropic kernel, 0 for
+    none). theta: (B,) radians. downsampler: "bicubic" or "s-fold" (every s-th pixel).
+    """
+
+    scale: int
+    kernels: Tensor
+    noise: Tensor
+    lambda1: Tensor
+    lambda2: Tensor
+    theta: Tensor
+    downsampler: str = "bicubic"
+
+    def __post_init__(self) -> None:
+        check_scale(self.scale)
+        if self.downsampler not in DOWNSAMPLERS:
+            raise ValueError(f"downsampler must be one of {DOWNSAMPLERS}, got {self.downsampler!r}")
+        if not bool((self.noise >= 0).all()):
+            raise ValueError(f"noise must not be negative, got {self.noise.min().item():g}")
+
+    @classmethod
+    def isotropic(
+        cls,
+        sigma: float | Sequence[float] | Tensor,
+        scale: int,
+        noise: float | Tensor = 0.0,
+        size: int = KERNEL_SIZE,
+    ) -> Degradations:
+        """Isotropic kernels of widths sigma, (B,) or a number, HR pixels; 0 means no blur at all."""
+        widths = torch.atleast_1d(torch.as_tensor(sigma, dtype=torch.float32))
+        # A Gaussian of a thousandth of a pixel is exactly the kernel with a single 1 in the middle.
+        widths_or_delta = torch.where(widths == 0, 1e-3, widths)
+        kernels = isotropic_kernels(widths_or_delta, size)
+        noises = torch.as_tensor(noise, dtype=torch.float32).expand(widths.shape)
+        return cls(scale, kernels, noises, widths, widths, torch.zeros_like(widths))
+
+    @classmethod
+    def anisotropic(
+        cls,
+        lambda1: float | Sequence[float] | Tensor,
+        lambda2: float | Sequence[float] | Tensor,
+        theta: float | Sequence[float] | Tensor,
+        scale: int,
+        noise: float | Tensor = 0.0,
+        size: int = KERNEL_SIZE,
+    ) -> Degradations:
+        """Anisotropic kernels of widths lambda1 and lambda2, (B,) HR pixels, and angles theta, radians."""
+        values = (torch.atleast_1d(torch.as_tensor(v, dtype=torch.float32)) for v in (lambda1, lambda2, theta))
+        l1, l2, angle = torch.broadcast_tensors(*values)
+        noises = torch.as_tensor(noise, dtype=torch.float32).expand(l1.shape)
+        return cls(scale, anisotropic_kernels(l1, l2, angle, size), noises, l1, l2, angle)
+
+    def __len__(self) -> int:
+        return self.noise.shape[0]
+
+    def _map(self, function) -> Degradations:  # type: ignore[no-untyped-def]
+        names = ("kernels", "noise", "lambda1", "lambda2", "theta")
+        return replace(self, **{name: function(getattr(self, name)) for name in names})
+
+    def __getitem__(self, index: int | slice | Tensor) -> Degradations:
+        """The chosen degradations, still a batch."""
+        chosen = slice(index, index + 1 or None) if isinstance(index, int) else index
+        return self._map(lambda t: t[chosen])
+
+    def repeat_interleave(self, times: int) -> Degradations:
+        """Each degradation `times` times in a row: for several patches of one image."""
+        return self._map(lambda t: t.repeat_interleave(times, dim=0))
+
+    def to(self, device: torch.device | str) -> Degradations:
+        """The same degradations on another device."""
+        return self._map(lambda t: t.to(device))
+
+    @property
+    def code(self) -> Tensor:
+        """Each degradation in four numbers of order one, (B, 4): what Model 5 is told (§4.2).
+
+        The three entries of the square root of the covariance, U diag(λ1, λ2) Uᵀ, over 4 HR
+        pixels, and the noise level over 25. Unlike (λ1, λ2, θ) it has no jump where θ passes π.
+        """
+        cos, sin = self.theta.cos(), self.theta.sin()
+        xx = self.lambda1 * cos**2 + self.lambda2 * sin**2
+        yy = self.lambda1 * sin**2 + self.lambda2 * cos**2
+        xy = (self.lambda1 - self.lambda2) * cos * sin
+        return torch.stack([xx / 4, yy / 4, xy / 4, self.noise / 25], dim=1)
+
+
+@dataclass(frozen=True)
+class DegradationSpace:
+    """A distribution of degradations to draw a batch from (§3.1, §4.1).
+
+    widths: the range of σ, or of λ1 and λ2, in HR pixels. noise: the largest noise level, 0..255
+    scale; levels are uniform in [0, noise].
+    """
+
+    scale: int
+    widths: tuple[float, float]
+    is_isotropic: bool
+    noise: float = 0.0
+    downsampler: str = "bicubic"
+
+    @classmethod
+    def isotropic(cls, scale: int) -> DegradationSpace:
+        """§4.2: σ ~ U[0.2, 2.0], U[0.2, 3.0] or U[0.2, 4.0] for ×2, ×3, ×4; no noise."""
+        return cls(scale, paper.SIGMA_RANGE[check_scale(scale)], is_isotropic=True)
+
+    @classmethod
+    def anisotropic(cls, scale: int, noise: float = 25.0) -> DegradationSpace:
+        """§4.3: λ1, λ2 ~ U[0.2, 4.0], θ ~ U[0, π], noise level ~ U[0, noise]."""
+        return cls(check_scale(scale), (0.2, 4.0), is_isotropic=False, noise=noise)
+
+    def sample(self, batch: int, generator: torch.Generator | None = None) -> Degradations:
+        """`batch` degradations, drawn with the generator (torch's global one where it is None)."""
+        low, high = self.widths
+        u = torch.rand(4, batch, generator=generator)
+        lambda1, lambda2 = low + (high - low) * u[0], low + (high - low) * u[1]
+        noise = self.noise * u[3]
+        if self.is_isotropic:
+            drawn = Degradations.isotropic(lambda1, self.scale, noise)
+        else:
+            drawn = Degradations.anisotropic(lambda1, lambda2, math.pi * u[2], self.scale, noise)
+        return replace(drawn, downsampler=self.downsampler)
+
+
+def degrade(
+    hr: Tensor, degradations: Degradations, generator: torch.Generator | None = None
+) -> Tensor:
+    """I_LR = (I_HR ⊗ k) ↓s + n, rounded to 8 bit; one degradation per image (§3.1).
+
+    hr: (B, 3, H, W) in [0, 1], H and W divisible by the scale. degradations: B of them, or one for
+    all. generator: draws the noise. Returns (B, 3, H/s, W/s) in [0, 1], multiples of 1/255.
+    Raises ValueError where the sizes or the numbers of images and degradations do not fit.
+    """
+    s = degradations.scale
+    h, w = hr.shape[-2:]
+    if h % s or w % s:
+        raise ValueError(f"a picture of {h}×{w} cannot be reduced by {s}: crop it to multiples of {s}")
+    degradations = degradations.to(hr.device)
+    blurred = blur(hr, degradations.kernels)  # I_HR ⊗ k
+    if degradations.downsampler == "s-fold":
+        lr = blurred[..., ::s, ::s]  # ↓s, the direct one
+    else:
+        lr = resize_bicubic(blurred, 1 / s)  # ↓s
+    if bool((degradations.noise > 0).any()):
+        n = torch.randn(lr.shape, generator=generator).to(lr)
+        lr = lr + n * degradations.noise[:, None, None, None] / 255  # + n
+    return quantise(lr)

@@ -1,0 +1,138 @@
+"""Every size, schedule and budget in one table: smoke · laptop · gpu · paper (§4.1)."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the SR network is. The defaults are the paper's (§3.2.2).
+
+    tail_channels: the width of the upsampler; at the full 64 it costs more than 6 DA blocks.
+    """
+
+    groups: int = 5
+    blocks: int = 5
+    channels: int = 64
+    reduction: int = 8
+    tail_channels: int = 64
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training: how many iterations, and the learning rate over them.
+
+    schedule: "cosine" (to zero, after a warm-up) or "steps" (times `factor` after each of
+    `milestones`, in iterations).
+    """
+
+    iterations: int
+    lr: float
+    schedule: str = "cosine"
+    warmup: int = 0
+    milestones: tuple[int, ...] = ()
+    factor: float = 1.0
+    batch: int = 32
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One column of the table. Patches are in LR pixels, `data` lists names for data.images.
+
+    recipe: "moco", the paper's contrastive learning, or "in-batch", for short schedules.
+    """
+
+    name: str
+    purpose: str
+    sizes: Sizes
+    data: tuple[str, ...]
+    held_out: int
+    patch: int
+    stage1: Stage
+    stage2: Stage
+    recipe: str
+    encoder_input: str
+    temperature: float
+    queue_size: int = 8192
+    momentum: float = 0.999
+    validate_every: int = 1000
+    checkpoint_minutes: float = 2.0
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            name="smoke",
+            purpose="CI: every line runs; its numbers mean nothing",
+            sizes=Sizes(groups=1, blocks=1, channels=16, tail_channels=16),
+            data=("samples",),
+            held_out=2,
+            patch=16,
+            stage1=Stage(iterations=10, lr=5e-4, batch=4),
+            stage2=Stage(iterations=10, lr=5e-4, batch=4),
+            recipe="in-batch",
+            encoder_input="high-pass",
+            temperature=0.1,
+            validate_every=5,
+        ),
+        Profile(
+            name="laptop",
+            purpose="two CPU cores, an hour a model: the ordering of the models, cleaner clusters",
+            sizes=Sizes(groups=2, blocks=3, tail_channels=16),
+            data=("BSDS400",),
+            held_out=20,
+            patch=32,
+            stage1=Stage(iterations=200, lr=1e-3, warmup=20, batch=16),
+            stage2=Stage(iterations=4600, lr=5e-4, warmup=100, batch=8),
+            recipe="in-batch",
+            encoder_input="high-pass",
+            temperature=0.1,
+            validate_every=500,
+        ),
+        Profile(
+            name="gpu",
+            purpose="one modern GPU, ten minutes a model: close to the printed numbers",
+            sizes=Sizes(),
+            data=("BSDS400",),
+            held_out=20,
+            patch=48,
+            stage1=Stage(iterations=2000, lr=1e-3, warmup=100, batch=32),
+            stage2=Stage(iterations=30_000, lr=4e-4, warmup=500, batch=32),
+            recipe="in-batch",
+            encoder_input="high-pass",
+            temperature=0.1,
+        ),
+        Profile(
+            name="paper",
+            purpose="the paper's schedule: 600 epochs of 1000 iterations",
+            sizes=Sizes(),
+            data=("DIV2K", "Flickr2K"),
+            held_out=20,
+            patch=48,
+            # 100 epochs, lr 1e-3, 1e-4 after epoch 60; an epoch is 1000 iterations.
+            stage1=Stage(100_000, 1e-3, "steps", milestones=(60_000,), factor=0.1),
+            # 500 epochs, lr 1e-4, halved every 125.
+            stage2=Stage(
+                500_000, 1e-4, "steps", milestones=(125_000, 250_000, 375_000), factor=0.5
+            ),
+            recipe="moco",
+            encoder_input="rgb",
+            temperature=0.07,
+            checkpoint_minutes=10.0,
+        ),
+    )
+}
+
+
+def get(name: str) -> Profile:
+    """The profile of that name; raises ValueError with the nearest one for an unknown name."""
+    if name not in PROFILES:
+        nearest = difflib.get_close_matches(name, PROFILES, n=1, cutoff=0)[0]
+        raise ValueError(
+            f"unknown profile {name!r}: did you mean {nearest!r}? There are {', '.join(PROFILES)}"
+        )
+    return PROFILES[name]
+

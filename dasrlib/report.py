@@ -1,0 +1,199 @@
+"""The report: the notebooks, executed one after another, as a book that opens in a browser.
+
+    python -m dasrlib.report --profile smoke
+
+leaves the executed notebooks in build/report/notebooks and the book in build/report/html. It is
+run from a clone of the repository, whose notebooks/, figures/ and docs/ it reads; `make report` is
+this line and an environment to run it in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+
+import dasrlib
+from dasrlib import profiles
+
+ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+LIVE_ONLY = '<p class="live-only">A control stands here in the live notebook: <code>make lab</code>.</p>'
+
+
+@dataclass(frozen=True)
+class Run:
+    """One executed notebook: its name, the seconds it took, and the traceback if it failed."""
+
+    name: str
+    seconds: float
+    error: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name:<28}{self.seconds:7.1f} s   {'FAILED' if self.error else 'ok'}"
+
+
+@contextmanager
+def _kernel_environment() -> Iterator[None]:
+    """This interpreter's own kernel and commands, figures inside the page, no more than 8 threads."""
+    before = dict(os.environ)
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before.get("PATH", "")])
+    os.environ.setdefault("OMP_NUM_THREADS", str(min(8, os.cpu_count() or 1)))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def execute(notebook: Path, executed: Path, profile: str) -> Run:
+    """Execute a notebook in a profile, in its own folder, and write the result to `executed`.
+
+    A notebook that fails is written as far as it came; the Run then holds the traceback.
+    """
+    import papermill
+
+    start = time.perf_counter()
+    error = None
+    with _kernel_environment():
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                str(executed),
+                parameters={"profile": profile},
+                kernel_name="python3",
+                cwd=str(notebook.parent),
+                progress_bar=False,
+            )
+        except Exception as problem:  # a cell's error, a kernel that died, a file that is no notebook
+            error = ANSI_COLOUR.sub("", str(problem)).strip() or type(problem).__name__
+    return Run(notebook.stem, time.perf_counter() - start, error)
+
+
+def settle_widgets(executed: Path) -> None:
+    """Replace what needs a running kernel: a note for a control, nothing for a progress bar.
+
+    A notebook draws the first frame of every widget as a plain figure too, so nothing is lost.
+    """
+    import nbformat
+
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        settled = []
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if WIDGET in data:
+                # A control prints as interactive(children=…), a progress bar as 0%|   | 0/100.
+                if not re.match(r"\w+\(", data.get("text/plain", "")):
+                    continue
+                output["data"] = {"text/html": LIVE_ONLY}
+            settled.append(output)
+        if cell.cell_type == "code":
+            cell.outputs = settled
+    nbformat.write(notebook, executed)
+
+
+def _run_page(runs: Sequence[Run], profile: str) -> str:
+    """The page of the book that says how the book came about, in Markdown."""
+    rows = "\n".join(
+        f"| {run.name} | {run.seconds:.1f} | {'failed' if run.error else 'ok'} |" for run in runs
+    )
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"""# This run
+
+Profile **{profile}**, {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC: dasrlib {dasrlib.__version__},
+Python {platform.python_version()}, PyTorch {torch.__version__}, {platform.system()} on
+{platform.machine()}, {os.cpu_count()} CPU cores, {device}.
+
+| notebook | seconds | |
+|---|---:|---|
+{rows}
+"""
+
+
+def build_book(folder: Path) -> bool:
+    """Build folder/html from the sources in `folder`; False if there was an error or a warning."""
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    command += ["-d", str(folder / "doctrees"), str(folder), str(folder / "html")]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def report(root: Path, out: Path, profile: str) -> int:
+    """Execute root/notebooks in a profile and build the book in `out`; the number of failures.
+
+    Prints the seconds of each notebook as it finishes, the traceback of each that fails, and
+    where to open the book. Raises FileNotFoundError where root has no notebooks.
+    """
+    notebooks = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    if not notebooks:
+        raise FileNotFoundError(
+            f"no notebooks in {root / 'notebooks'}: run this in a clone of the repository, "
+            "or name one with --root"
+        )
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(root / "docs", out)
+    if (root / "figures").is_dir():  # beside notebooks/, where ../figures/NAME.png looks for it
+        shutil.copytree(root / "figures", out / "figures")
+    (out / "notebooks").mkdir()
+
+    print(f"profile {profile}, {len(notebooks)} notebooks", flush=True)
+    runs = []
+    for notebook in notebooks:
+        executed = out / "notebooks" / notebook.name
+        run = execute(notebook, executed, profile)
+        print(run, flush=True)
+        if executed.exists():
+            settle_widgets(executed)
+        runs.append(run)
+    (out / "run.md").write_text(_run_page(runs, profile), encoding="utf-8")
+
+    start = time.perf_counter()
+    built = build_book(out)
+    book = Run("the book", time.perf_counter() - start, None if built else "see the warnings above")
+    print(book)
+    print(f"{'together':<28}{sum(run.seconds for run in [*runs, book]):7.1f} s")
+
+    failed = [run for run in [*runs, book] if run.error]
+    for run in failed:
+        print(f"\n{run.name} failed:\n{run.error}", file=sys.stderr)
+    page = out / "html" / "index.html"
+    if page.exists():
+        print(f"\nopen {page.resolve().as_uri()}")
+    return len(failed)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 0 if every notebook ran and the book has no warning."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dasrlib.report",
+        description="Execute the notebooks and build the book.",
+        epilog="example: python -m dasrlib.report --profile laptop",
+    )
+    parser.add_argument("--profile", default="smoke", choices=list(profiles.PROFILES))
+    parser.add_argument("--root", type=Path, default=Path(), help="the clone (this folder)")
+    parser.add_argument("--out", type=Path, help="where to build (ROOT/build/report)")
+    options = parser.parse_args(arguments)
+    out = options.out or options.root / "build" / "report"
+    try:
+        return 1 if report(options.root, out, options.profile) else 0
+    except FileNotFoundError as problem:
+        parser.exit(2, f"{problem}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

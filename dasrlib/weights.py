@@ -1,0 +1,157 @@
+"""Weights in and out: safetensors, the bundled models, the authors' released checkpoints."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dasrlib.files import whole_file
+from dasrlib.network import BlindSR
+from dasrlib.profiles import Sizes
+
+BUNDLED = Path(__file__).parent / "bundled"
+
+
+def save(model: BlindSR, path: str | Path, record: dict[str, Any] | None = None) -> Path:
+    """A network as safetensors in fp16, and `record` (how it was trained) as json beside it.
+
+    The file itself says which network it holds, so that `load` needs nothing else. Written whole
+    or not at all. Returns the path.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"weights are saved as .safetensors, got {path.name!r}")
+    description = {
+        "model": model.model,
+        "scale": model.scale,
+        "sizes": asdict(model.sizes),
+        "encoder_input": model.encoder_input,
+    }
+    tensors = {
+        name: (t.half() if t.is_floating_point() else t).contiguous().cpu()
+        for name, t in model.state_dict().items()
+    }
+    with whole_file(path) as temporary:
+        save_file(tensors, temporary, metadata={"dasrlib": json.dumps(description)})
+    if record is not None:
+        with whole_file(path.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps(record, indent=1) + "\n")
+    return path
+
+
+def catalogue() -> dict[str, dict[str, Any]]:
+    """The bundled models by name, each with the record of its training."""
+    found = {}
+    for path in sorted(BUNDLED.rglob("*.safetensors")):
+        name = path.relative_to(BUNDLED).with_suffix("").as_posix()
+        found[name] = json.loads(path.with_suffix(".json").read_text())
+    return found
+
+
+def _find(name: str | Path) -> Path:
+    if Path(name).suffix == ".safetensors":
+        if Path(name).is_file():
+            return Path(name)
+        raise FileNotFoundError(f"there is no file {name}")
+    bundled = BUNDLED / f"{name}.safetensors"
+    if bundled.is_file():
+        return bundled
+    names = [p.relative_to(BUNDLED).with_suffix("").as_posix() for p in sorted(BUNDLED.rglob("*.safetensors"))]
+    nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else "none are bundled"
+    raise ValueError(f"unknown weights {str(name)!r}: {hint} A path to a .safetensors file works too")
+
+
+def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
+    """A ready network in evaluation mode: a bundled one by name, or a .safetensors file of `save`.
+
+    Raises ValueError for an unknown name (with the nearest one) or a file of something else,
+    FileNotFoundError for a path that is not there.
+    """
+    path = _find(name)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = (file.metadata() or {}).get("dasrlib")
+            if metadata is None:
+                raise ValueError(f"{path} holds no dasrlib network: its header does not describe one")
+            description = json.loads(metadata)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
+    model = BlindSR(
+        description["scale"], Sizes(**description["sizes"]), description["model"], description["encoder_input"]
+    )
+    model.load_state_dict(tensors)
+    return model.eval().to(device)
+
+
+# The authors' names, and ours. Their fully connected modulation layers are 1×1 convolutions.
+_AUTHORS_NAMES = [
+    (r"^E\.encoder_q\.E\.", "encoder.features."),
+    (r"^E\.encoder_q\.mlp\.", "encoder.mlp."),
+    (r"^G\.head\.0\.", "sr.head."),
+    (r"^G\.compress\.", "sr.compress."),
+    (r"^G\.body\.(\d+)\.body\.(\d+)\.da_conv", r"sr.groups.\1.blocks.\2.da_conv"),
+    (r"^G\.body\.(\d+)\.body\.(\d+)\.conv", r"sr.groups.\1.blocks.\2.conv"),
+    (r"^G\.tail\.0\.(\d+)\.", r"sr.tail.\1."),
+]
+
+
+def _renamed(key: str, sizes: Sizes, tail_last: int) -> str | None:
+    """Our name for a tensor of the authors', None for one that has no place here."""
+    key = key.replace(f"G.body.{sizes.groups}.", "sr.conv.")
+    key = re.sub(rf"^G\.body\.(\d+)\.body\.{sizes.blocks}\.", r"sr.groups.\1.conv.", key)
+    key = key.replace("G.tail.1.", f"sr.tail.{tail_last}.")
+    for pattern, ours in _AUTHORS_NAMES:
+        key = re.sub(pattern, ours, key)
+    key = key.replace(".ca.conv_du.", ".modulation.")
+    key = re.sub(r"(da_conv\d)\.conv\.", r"\1.mix.", key)
+    return key if key.startswith(("sr.", "encoder.")) else None
+
+
+def from_authors(state: dict[str, Tensor], scale: int) -> BlindSR:
+    """The full network with tensors under the authors' names (§3.2); raises ValueError for missing ones."""
+    sizes = Sizes()
+    model = BlindSR(scale, sizes)
+    expected = model.state_dict()
+    renamed: dict[str, Tensor] = {}
+    strangers: list[str] = []
+    for key, tensor in state.items():
+        ours = _renamed(key, sizes, tail_last=len(model.sr.tail) - 1)
+        if ours is None:  # the mean shift, the key encoder and the queue: ours are constants or unused
+            continue
+        if ours == "encoder.features.0.weight":
+            tensor = tensor * 255  # theirs sees 0..255, ours 0..1
+        tensor = tensor.flatten(1) if ".modulation." in ours else tensor
+        if ours not in expected or ours in renamed or tensor.shape != expected[ours].shape:
+            strangers.append(key)
+        else:
+            renamed[ours] = tensor
+    missing = sorted(set(expected) - set(renamed))
+    if missing or strangers:
+        raise ValueError(
+            f"this is not a ×{scale} DASR checkpoint of the authors': {len(missing)} tensors missing, "
+            f"{len(strangers)} of another shape or name, such as {(strangers + missing)[0]}"
+        )
+    model.load_state_dict(renamed)
+    return model.eval()
+
+
+def load_authors(path: str | Path, scale: int) -> BlindSR:
+    """The authors' released checkpoint (model_600.pt) as a ready network; reads tensors only, no code.
+
+    Raises FileNotFoundError for a path that is not there, ValueError for a checkpoint of something else.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return from_authors(state, scale)
