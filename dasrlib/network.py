@@ -108,6 +108,28 @@ class DASR(nn.Module):
             upsampler += [nn.Conv2d(before, t * step**2, 3, padding=1), nn.PixelShuffle(step)]
         self.tail = nn.Sequential(*upsampler, nn.Conv2d(t, 3, 3, padding=1))
 
+    @torch.no_grad()
+    def start_as_enlargement(self) -> None:
+        """Initialises the weights so that the untrained network repeats every LR pixel s × s times.
+
+        Of each layer outside the body the first three channels carry the colours through, and what
+        comes from the others starts small. A short schedule then spends nothing on learning to
+        copy; the architecture is the paper's, unchanged.
+        """
+        colours = torch.arange(3)
+        self.head.weight[:3] = 0
+        self.head.weight[colours, colours, 1, 1] = 1
+        self.head.bias[:3] = 0  # type: ignore[index]
+        for layer in (self.conv, self.tail[-1]):
+            layer.weight *= 0.1
+            layer.bias *= 0.1
+        for layer, shuffle in zip(self.tail[:-1:2], self.tail[1::2], strict=True):
+            copies = shuffle.upscale_factor**2  # pixel-shuffle makes s² pixels of s² channels in a row
+            layer.weight[: 3 * copies] = 0
+            layer.weight[torch.arange(3 * copies), colours.repeat_interleave(copies), 1, 1] = 1
+            layer.bias[: 3 * copies] = 0
+        self.tail[-1].weight[colours, colours, 1, 1] += 1
+
     def forward(self, images: Tensor, representation: Tensor) -> Tensor:
         """images (B, 3, H, W) in [0, 1], representation (B, 256) -> (B, 3, sH, sW), not clamped."""
         r = self.compress(representation)  # (B, 64)

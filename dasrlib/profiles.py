@@ -42,6 +42,7 @@ class Profile:
     """One column of the table. Patches are in LR pixels, `data` lists names for data.images.
 
     recipe: "moco", the paper's contrastive learning, or "in-batch", for short schedules.
+    start_as_enlargement: the SR network starts by repeating pixels, not at random.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Profile:
     recipe: str
     encoder_input: str
     temperature: float
+    start_as_enlargement: bool
     queue_size: int = 8192
     momentum: float = 0.999
     validate_every: int = 1000
@@ -76,6 +78,7 @@ PROFILES = {
             recipe="in-batch",
             encoder_input="high-pass",
             temperature=0.1,
+            start_as_enlargement=True,
             validate_every=5,
         ),
         Profile(
@@ -86,10 +89,11 @@ PROFILES = {
             held_out=20,
             patch=32,
             stage1=Stage(iterations=200, lr=1e-3, warmup=20, batch=16),
-            stage2=Stage(iterations=4600, lr=5e-4, warmup=100, batch=8),
+            stage2=Stage(iterations=4200, lr=8e-4, warmup=100, batch=8),
             recipe="in-batch",
             encoder_input="high-pass",
             temperature=0.1,
+            start_as_enlargement=True,
             validate_every=500,
         ),
         Profile(
@@ -104,6 +108,7 @@ PROFILES = {
             recipe="in-batch",
             encoder_input="high-pass",
             temperature=0.1,
+            start_as_enlargement=True,
         ),
         Profile(
             name="paper",
@@ -121,6 +126,7 @@ PROFILES = {
             recipe="moco",
             encoder_input="rgb",
             temperature=0.07,
+            start_as_enlargement=False,
             checkpoint_minutes=10.0,
         ),
     )

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,11 +26,13 @@ from pathlib import Path
 import torch
 
 import dasrlib
-from dasrlib import profiles
+from dasrlib import profiles, provenance
 
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 WIDGET = "application/vnd.jupyter.widget-view+json"
-LIVE_ONLY = '<p class="live-only">A control stands here in the live notebook: <code>make lab</code>.</p>'
+LIVE_ONLY = (
+    '<p class="live-only">A control stands here in the live notebook: <code>make lab</code>.</p>'
+)
 
 
 @dataclass(frozen=True)
@@ -47,17 +49,24 @@ class Run:
 
 @contextmanager
 def _kernel_environment() -> Iterator[None]:
-    """This interpreter's own kernel and commands, figures inside the page, no more than 8 threads."""
+    """This interpreter's own kernel and commands, nobody's settings, figures inside the page."""
     before = dict(os.environ)
-    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before.get("PATH", "")])
-    os.environ.setdefault("OMP_NUM_THREADS", str(min(8, os.cpu_count() or 1)))
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with tempfile.TemporaryDirectory() as settings:
+        # A reader's start-up files do not run; a kernel's remarks about itself are not shown.
+        config = Path(settings, "profile_default", "ipython_kernel_config.py")
+        config.parent.mkdir()
+        config.write_text("c.IPKernelApp.log_level = 50\n")
+        os.environ["IPYTHONDIR"] = settings
+        os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+        os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+        os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + before.get("PATH", "")
+        # Small pictures are slower, not faster, on every core of a large machine.
+        os.environ.setdefault("OMP_NUM_THREADS", str(min(8, os.cpu_count() or 1)))
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def execute(notebook: Path, executed: Path, profile: str) -> Run:
@@ -76,10 +85,13 @@ def execute(notebook: Path, executed: Path, profile: str) -> Run:
                 str(executed),
                 parameters={"profile": profile},
                 kernel_name="python3",
+                language="python",
                 cwd=str(notebook.parent),
                 progress_bar=False,
             )
-        except Exception as problem:  # a cell's error, a kernel that died, a file that is no notebook
+        except (
+            Exception
+        ) as problem:  # a cell's error, a kernel that died, a file that is no notebook
             error = ANSI_COLOUR.sub("", str(problem)).strip() or type(problem).__name__
     return Run(notebook.stem, time.perf_counter() - start, error)
 
@@ -113,16 +125,20 @@ def _run_page(runs: Sequence[Run], profile: str) -> str:
     rows = "\n".join(
         f"| {run.name} | {run.seconds:.1f} | {'failed' if run.error else 'ok'} |" for run in runs
     )
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    here = provenance.describe("cuda" if torch.cuda.is_available() else "cpu")
+    facts = "\n".join(f"| {name} | {value} |" for name, value in here.items())
     return f"""# This run
 
-Profile **{profile}**, {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC: dasrlib {dasrlib.__version__},
-Python {platform.python_version()}, PyTorch {torch.__version__}, {platform.system()} on
-{platform.machine()}, {os.cpu_count()} CPU cores, {device}.
+The notebooks of this book were executed in the profile **{profile}** on
+{datetime.now(timezone.utc):%Y-%m-%d} with dasrlib {dasrlib.__version__}.
 
 | notebook | seconds | |
 |---|---:|---|
 {rows}
+
+| | |
+|---|---|
+{facts}
 """
 
 
@@ -137,7 +153,8 @@ def report(root: Path, out: Path, profile: str) -> int:
     """Execute root/notebooks in a profile and build the book in `out`; the number of failures.
 
     Prints the seconds of each notebook as it finishes, the traceback of each that fails, and
-    where to open the book. Raises FileNotFoundError where root has no notebooks.
+    where to open the book. Raises FileNotFoundError where root has no notebooks, FileExistsError
+    where `out` is a folder of something else: a report replaces a report, nothing else.
     """
     notebooks = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if not notebooks:
@@ -145,8 +162,11 @@ def report(root: Path, out: Path, profile: str) -> int:
             f"no notebooks in {root / 'notebooks'}: run this in a clone of the repository, "
             "or name one with --root"
         )
+    if out.exists() and any(out.iterdir()) and not (out / "run.md").exists():
+        raise FileExistsError(f"{out} holds something that is no report: name another folder")
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(root / "docs", out)
+    (out / "run.md").touch()
     if (root / "figures").is_dir():  # beside notebooks/, where ../figures/NAME.png looks for it
         shutil.copytree(root / "figures", out / "figures")
     (out / "notebooks").mkdir()
@@ -191,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = options.out or options.root / "build" / "report"
     try:
         return 1 if report(options.root, out, options.profile) else 0
-    except FileNotFoundError as problem:
+    except (FileNotFoundError, FileExistsError) as problem:
         parser.exit(2, f"{problem}\n")
 
 

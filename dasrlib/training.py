@@ -100,9 +100,13 @@ class Run:
         self.space = space or DegradationSpace.isotropic(scale)
         self.seed = seed
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        # Read now: the code that runs is the code of now, whatever is committed meanwhile.
+        self.provenance = provenance.describe(self.device)
         self.dtype = dtype or fastest_dtype(self.device)
         torch.manual_seed(seed)
         built = BlindSR(scale, self.profile.sizes, model, self.profile.encoder_input)
+        if self.profile.start_as_enlargement:
+            built.sr.start_as_enlargement()
         self.model = built.to(self.device, memory_format=torch.channels_last)
         self.contrast = self._contrast().to(self.device) if MODELS[model].contrastive else None
         self.stages = self._stages()
@@ -312,7 +316,7 @@ class Run:
             **self._identity(),
             "minutes": round(self.minutes, 2),
             "dtype": str(self.dtype).removeprefix("torch."),
-            "provenance": provenance.describe(self.device),
+            "provenance": self.provenance,
             "log": self.log(),
         }
         weights.save(self.model, self.folder / "weights.safetensors", record)

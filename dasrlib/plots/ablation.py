@@ -1,0 +1,229 @@
+"""The figures of §4.2: the five models, what they reach, and the map of their representations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+from dasrlib.plots.style import PALETTE, image_axes
+
+CHANGED, SAME = "#FBE3CC", "#E8EEF3"
+MARKERS = ("o", "s", "^", "D", "v")
+MODELS = ("model1", "model2", "model3", "model4", "model5")
+MODEL_COLOUR = dict(
+    zip(MODELS, (PALETTE[3], PALETTE[4], PALETTE[2], PALETTE[0], PALETTE[1]), strict=True)
+)
+
+
+def _title(model: str) -> str:
+    return f"Model {model.removeprefix('model')}"
+
+
+def five_models(data: dict[str, Any]) -> Figure:
+    """The five models as five rows of boxes; what differs from Model 4 is coloured (§4.2).
+
+    data: by model, the fields of `network.Model` as a dict of booleans.
+    """
+
+    def boxes(flags: dict[str, bool]) -> list[str]:
+        convolution = "DA convolutions:\nkernel" + (" + modulation" if flags["modulate"] else " alone")
+        if not flags["degradation_aware"]:
+            convolution = "plain convolutions:\nR beside the features"
+        return [
+            "LR picture" if flags["blind"] else "true degradation",
+            "encoder" if flags["blind"] else "five linear layers",
+            convolution,
+            "L_SR + L_degrad" if flags["contrastive"] else "L_SR",
+        ]
+
+    full = boxes(data["model4"])
+    figure, ax = plt.subplots(figsize=(10, 4.6))
+    lefts, widths = (1.1, 3.4, 6.0, 9.0), (1.9, 2.1, 2.5, 1.9)
+    heads = ("the representation R from", "computed by", "read by the SR network in", "trained on")
+    for left, width, head in zip(lefts, widths, heads, strict=True):
+        ax.text(left + width / 2, 0.75, head, ha="center", fontsize=9, color="0.35")
+    for row, (model, flags) in enumerate(data.items()):
+        ax.text(0.9, -row, _title(model), ha="right", va="center", weight="bold")
+        for left, width, text, usual in zip(lefts, widths, boxes(flags), full, strict=True):
+            colour = SAME if text == usual else CHANGED
+            ax.add_patch(
+                FancyBboxPatch(
+                    (left, -row - 0.3), width, 0.6, boxstyle="round,pad=0.05", fc=colour, ec="0.5", lw=0.8
+                )
+            )
+            ax.text(left + width / 2, -row, text, ha="center", va="center", fontsize=9)
+        for left, width, following in zip(lefts, widths, lefts[1:], strict=False):
+            style = {"arrowstyle": "->", "color": "0.4"}
+            ax.annotate("", (following - 0.07, -row), (left + width + 0.07, -row), arrowprops=style)
+    ax.set(xlim=(0, 11.1), ylim=(-len(data) + 0.4, 1.0))
+    ax.axis("off")
+    return figure
+
+
+def parameters(data: dict[str, Any]) -> Figure:
+    """How many parameters each model has, a panel for each size (§4.2).
+
+    data: by size (the panel's title), by model, the count.
+    """
+    figure, axes = plt.subplots(1, len(data), figsize=(5 * len(data), 2.8), squeeze=False)
+    for ax, (size, counts) in zip(axes[0], data.items(), strict=True):
+        bars = ax.bar(
+            [_title(m) for m in counts], [n / 1e6 for n in counts.values()],
+            color=[MODEL_COLOUR[m] for m in counts],
+        )  # fmt: skip
+        ax.bar_label(bars, fmt="%.2f", fontsize=9)
+        ax.set_title(size)
+        ax.tick_params(axis="x", labelsize=8)
+        ax.margins(y=0.15)
+    axes[0][0].set_ylabel("million parameters")
+    return figure
+
+
+def one_picture(data: dict[str, Any]) -> Figure:
+    """One test picture as the models get it, under each kernel width (§4.2).
+
+    data: hr, a tensor (3, H, W); lr, by width, tensors (3, H/s, W/s), in [0, 1].
+    """
+    figure, axes = plt.subplots(1, 1 + len(data["lr"]), figsize=(2.4 * (1 + len(data["lr"])), 2.7))
+    image_axes(axes[0], data["hr"], "HR")
+    for ax, (label, image) in zip(axes[1:], data["lr"].items(), strict=True):
+        image_axes(ax, image, f"LR, σ = {label}")
+    return figure
+
+
+def ablation(data: dict[str, Any]) -> Figure:
+    """PSNR of the models that are trained over kernel widths, and their means (§4.2).
+
+    data: dataset; widths, labels in order; measured, by model (or "bicubic"), PSNR in dB in the
+    order of the widths; printed, likewise by name, may be empty; missing, models not trained yet.
+    """
+    widths = [float(label) for label in data["widths"]]
+    measured, printed = data["measured"], data["printed"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=(1.25, 1))
+    left.plot(widths, measured["bicubic"], "x--", color="0.3", label="bicubic, measured here")
+    models = [model for model in MODELS if model in measured]
+    for model, marker in zip(MODELS, MARKERS, strict=True):
+        if model in measured:
+            colour, label = MODEL_COLOUR[model], f"{_title(model)}, measured here"
+            left.plot(widths, measured[model], f"{marker}-", color=colour, label=label)
+    for (name, values), colour in zip(printed.items(), ("0.6", "black"), strict=False):
+        style = {"ls": ":", "marker": "o", "mfc": "none", "color": colour}
+        left.plot(widths, values, label=f"{name}, printed in the paper", **style)
+    left.set(xlabel="kernel width σ, HR pixels", ylabel="PSNR-Y, dB", xticks=widths)
+    left.set_title(f"{data['dataset']} ×4")
+    left.legend(frameon=False, fontsize=8, loc="lower left")
+    low = min(min(values) for values in [*measured.values(), *printed.values()])
+    high = max(max(values) for values in [*measured.values(), *printed.values()])
+    left.set_ylim(low - 0.45 * (high - low), high + 0.05 * (high - low))  # room for the legend
+
+    means = {name: sum(values) / len(values) for name, values in measured.items()}
+    floor = min(means.values())
+    room = max(max(means.values()) - floor, 0.5)
+    for place, model in enumerate(MODELS):
+        if model in models:
+            right.bar(place, means[model] - floor, bottom=floor, color=MODEL_COLOUR[model], width=0.7)
+            right.text(place, means[model], f"{means[model]:.2f}", ha="center", va="bottom", fontsize=9)
+        else:
+            right.bar(place, room, bottom=floor, color="none", ec="0.75", ls=":", width=0.7)
+            right.text(
+                place, floor + room / 2, "not trained yet", rotation=90, ha="center", va="center",
+                color="0.5", fontsize=9,
+            )  # fmt: skip
+    right.axhline(means["bicubic"], color="0.3", ls="--")
+    right.text(4.45, means["bicubic"], "bicubic", ha="right", va="bottom", fontsize=8, color="0.3")
+    right.set_xticks(range(len(MODELS)), [_title(model) for model in MODELS], fontsize=8)
+    right.set_ylim(floor - 0.1 * room, floor + 1.15 * room)
+    right.set(title="mean over the widths, measured here", ylabel="PSNR-Y, dB")
+    return figure
+
+
+def crops(data: dict[str, Any]) -> Figure:
+    """The same crop, restored under each kernel width, a row for each method (§4.2).
+
+    data: hr, a tensor (3, h, w); widths, labels; rows, by method, a list of crops; psnr, by method,
+    a list of numbers of the whole picture; note, set below the title.
+    """
+    rows, widths = data["rows"], data["widths"]
+    figure, axes = plt.subplots(
+        len(rows), 1 + len(widths), figsize=(2.3 * (1 + len(widths)), 2.55 * len(rows)), squeeze=False
+    )
+    for line, (method, images) in zip(axes, rows.items(), strict=True):
+        for ax, image, psnr in zip(line[1:], images, data["psnr"][method], strict=True):
+            image_axes(ax, image, note=f"{psnr:.2f} dB")
+        line[1].set_ylabel(method)
+        line[0].axis("off")
+    for ax, width in zip(axes[0][1:], widths, strict=True):
+        ax.set_title(f"σ = {width}")
+    axes[0][0].axis("on")
+    image_axes(axes[0][0], data["hr"], "HR")
+    figure.suptitle(data["note"], fontsize=9, color="0.35")
+    return figure
+
+
+def blind(data: dict[str, Any]) -> Figure:
+    """PSNR over a fine grid of kernel widths, seen and unseen in training (§4.2, supplement).
+
+    data: dataset; widths, numbers; curves, by model (or "bicubic"), PSNR in dB; trained, the range
+    of widths in training.
+    """
+    figure, ax = plt.subplots(figsize=(8, 3.8))
+    low, high = data["trained"]
+    ax.axvspan(high, max(data["widths"]), color=CHANGED, alpha=0.7)
+    ax.text(high + 0.03, 0.97, "never seen\nin training", transform=ax.get_xaxis_transform(),
+            va="top", fontsize=8)  # fmt: skip
+    for name, values in data["curves"].items():
+        style = {"color": "0.3", "ls": "--", "label": "bicubic"}
+        if name in MODEL_COLOUR:
+            style = {"color": MODEL_COLOUR[name], "ls": "-", "label": _title(name)}
+        ax.plot(data["widths"], values, marker=".", **style)
+    for unseen in data["unseen"]:
+        ax.axvline(unseen, color="0.6", ls=":", lw=0.8)
+    ax.set(xlabel="kernel width σ, HR pixels", ylabel="PSNR-Y, dB", title=data["dataset"])
+    ax.legend(frameon=False, loc="lower left")
+    return figure
+
+
+def _scatter(ax: Axes, points: list[list[float]], labels: list[str]) -> None:
+    kinds = sorted(set(labels), key=float)
+    for kind, colour, marker in zip(kinds, PALETTE, MARKERS, strict=False):
+        chosen = [point for point, label in zip(points, labels, strict=True) if label == kind]
+        x, y = zip(*chosen, strict=True)
+        ax.scatter(x, y, s=12, color=colour, marker=marker, label=f"σ = {kind}", alpha=0.8, lw=0)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(True)
+
+
+def tsne(data: dict[str, Any]) -> Figure:
+    """Maps of two encoders' representations, and how well degradations are told apart (§4.2).
+
+    data: maps, by encoder, a list of (x, y); labels, the kernel width of each point; probes, by
+    name, knn (accuracy) and r2; chance, the k-NN accuracy of a guess; perplexity; dataset.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), width_ratios=(1, 1, 1.05))
+    for ax, (name, points) in zip(axes, data["maps"].items(), strict=False):
+        _scatter(ax, points, data["labels"])
+        ax.set_title(f"{name}, k-NN {100 * data['probes'][name]['knn']:.0f} %")
+        ax.set_xlabel(f"t-SNE of {data['dataset']}, perplexity {data['perplexity']:g}", fontsize=8)
+    axes[0].legend(fontsize=8, markerscale=1.6, loc="best")
+    ax, names = axes[2], list(data["probes"])
+    for offset, key, label, colour in (
+        (-0.2, "knn", "k-NN accuracy", PALETTE[0]),
+        (0.2, "r2", "R² of σ", PALETTE[4]),
+    ):
+        values = [data["probes"][name][key] for name in names]
+        # A read-out worse than the mean has a negative R²: as useless as 0, and off the picture.
+        heights = [max(value, 0) for value in values]
+        bars = ax.bar([i + offset for i in range(len(names))], heights, 0.38, color=colour, label=label)
+        ax.bar_label(bars, [f"{value:.2f}" for value in values], fontsize=8)
+    ax.axhline(data["chance"], color="0.3", ls="--", lw=1)
+    ax.text(-0.45, data["chance"], "k-NN by chance", va="bottom", fontsize=8, color="0.3")
+    ax.set_xticks(range(len(names)), [name.replace(" ", "\n", 1) for name in names], fontsize=8)
+    ax.set_ylim(0, 1.3)
+    ax.set_title("pictures never seen by the read-out")
+    ax.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
+    return figure

@@ -1,0 +1,205 @@
+"""The figures of §4.1: a training batch, its two losses, the schedules, and what a run logged."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dasrlib.plots.style import PALETTE, image_axes
+
+STAGE_COLOUR = {1: "#EEF3F7", 2: "white"}
+CONTRASTIVE, SR = PALETTE[1], PALETTE[0]
+
+
+def batch(data: dict[str, Any]) -> Figure:
+    """Training examples, one a column: two HR patches, and below them the two LR patches (§4.1).
+
+    data: hr (B, 2, 3, sP, sP) and lr (B, 2, 3, P, P), tensors in [0, 1]; widths, B numbers in HR
+    pixels. An LR patch is drawn as large as its HR patch.
+    """
+    hr, lr, widths = data["hr"], data["lr"], data["widths"]
+    columns = len(widths)
+    rows = [
+        ("HR, first patch", hr[:, 0]),
+        ("HR, second patch", hr[:, 1]),
+        ("LR, first patch", lr[:, 0]),
+        ("LR, second patch", lr[:, 1]),
+    ]
+    figure, axes = plt.subplots(4, columns, figsize=(1.7 * columns, 6.8), squeeze=False)
+    for line, (name, patches) in zip(axes, rows, strict=True):
+        for ax, patch in zip(line, patches, strict=True):
+            image_axes(ax, patch)
+        line[0].set_ylabel(name, fontsize=9)
+    for ax, width in zip(axes[0], widths, strict=True):
+        ax.set_title(f"σ = {width:.2f}", fontsize=10)
+    return figure
+
+
+def two_losses(data: dict[str, Any]) -> Figure:
+    """What each of the two losses looks at, on one batch (§4.1).
+
+    data: hr and sr, tensors (3, H, W) in [0, 1], of one example; logits, B lists of B numbers, the
+    positive on the diagonal.
+    """
+    hr, sr, logits = data["hr"], data["sr"], data["logits"]
+    difference = 255 * (sr - hr).abs().mean(dim=0)
+    figure, axes = plt.subplots(1, 4, figsize=(12, 3.2))
+    image_axes(axes[0], hr, "HR")
+    image_axes(axes[1], sr, "SR")
+    shown = axes[2].imshow(difference.detach().numpy(), cmap="magma", vmin=0)
+    axes[2].set(title="|SR − HR|, levels of 255", xticks=[], yticks=[])
+    axes[2].set_xlabel(f"their mean is L_SR = {float(difference.mean()):.1f}")
+    figure.colorbar(shown, ax=axes[2], shrink=0.8)
+    shown = axes[3].imshow(logits, cmap="viridis")
+    axes[3].set(title="logits p_i¹·p_j²/τ", xlabel="second patch j", ylabel="first patch i")
+    axes[3].set_xticks(range(len(logits)))
+    axes[3].set_yticks(range(len(logits)))
+    for i in range(len(logits)):  # the positives, which L_degrad wants to be the largest of their row
+        axes[3].add_patch(plt.Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, ec=CONTRASTIVE, lw=2))
+    figure.colorbar(shown, ax=axes[3], shrink=0.8)
+    return figure
+
+
+def schedules(data: dict[str, Any]) -> Figure:
+    """The learning rate over the iterations, a panel for each profile (§4.1).
+
+    data: by profile, a list of two stages, each with iterations (where it was sampled, counted
+    from the start of the run) and lr.
+    """
+    figure, axes = plt.subplots(1, len(data), figsize=(5.2 * len(data), 3.2), squeeze=False)
+    for ax, (profile, stages) in zip(axes[0], data.items(), strict=True):
+        for number, stage in enumerate(stages, start=1):
+            ax.plot(stage["iterations"], stage["lr"], color=PALETTE[number - 1], lw=2)
+            ax.axvspan(stage["iterations"][0], stage["iterations"][-1], color=STAGE_COLOUR[number])
+            middle = (stage["iterations"][0] + stage["iterations"][-1]) / 2
+            if stage["iterations"][-1] > 0.1 * stages[-1]["iterations"][-1]:
+                ax.text(middle, 1.6e-3, f"stage {number}", ha="center", color=PALETTE[number - 1])
+        ax.set(title=f"{profile} profile", xlabel="iteration", yscale="log", ylim=(5e-6, 2.5e-3))
+    axes[0][0].set_ylabel("learning rate")
+    return figure
+
+
+def loss_curves(data: dict[str, Any]) -> Figure:
+    """The two losses of a run over its iterations, and where it was cut (§4.1).
+
+    data: log, the records of `Run.log`; batch, of stage 1; optionally again, the log of the same
+    run cut in pieces, and ends, the iterations at which it was cut.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.2))
+    for ax, key, name in ((axes[0], "contrastive", "L_degrad"), (axes[1], "sr", "L_SR")):
+        colour = CONTRASTIVE if key == "contrastive" else SR
+        for log, style in ((data["log"], "-"), (data.get("again", []), "o")):
+            points = [(r["iteration"], r[key]) for r in log if key in r]
+            label = "in one go" if style == "-" else "in pieces"
+            fill = {"mfc": "none", "ms": 9} if style == "o" else {"lw": 2}
+            if points:
+                ax.plot(*zip(*points, strict=True), style, color=colour, label=label, **fill)
+        for i, end in enumerate(data.get("ends", [])):
+            ax.axvline(end, color="0.6", ls=":", label="cut and resumed" if i == 0 else None)
+        ax.set(title=name, xlabel="iteration")
+        ax.set_xlim(0, data["log"][-1]["iteration"] * 1.03)
+    axes[0].axhline(math.log(data["batch"]), color="0.3", ls="--", label=f"ln {data['batch']}")
+    axes[0].legend(frameon=False, fontsize=8)
+    axes[1].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def queue_fills(data: dict[str, Any]) -> Figure:
+    """The loss of an encoder that learns nothing while MoCo's random queue fills (§3.2.1, §4.1).
+
+    data: losses, one a batch; batch and queue, their sizes.
+    """
+    losses, size, queue = data["losses"], data["batch"], data["queue"]
+    full = queue / size
+    figure, ax = plt.subplots(figsize=(6.5, 3.2))
+    ax.plot(range(1, len(losses) + 1), losses, "o-", color=CONTRASTIVE, ms=4)
+    ax.axhline(math.log(queue + 1), color="0.3", ls="--")
+    ax.text(len(losses), math.log(queue + 1), f"ln {queue + 1}", ha="right", va="bottom", color="0.3")
+    ax.axvline(full + 1, color="0.6", ls=":")
+    ax.text(full + 1.3, 0.1, "from here on no random\nentry is left", fontsize=8, color="0.35")
+    ax.set(xlabel="batch", ylabel="contrastive loss", ylim=(-0.2, math.log(queue + 1) + 0.6))
+    ax.set_title("The rise, with a learning rate of zero")
+    return figure
+
+
+def _stages_on(ax: Axes, log: list[dict[str, Any]]) -> float:
+    """Shades stage 1; returns the minute of its end, 0 where the run had none."""
+    end = max((r["minutes"] for r in log if r["stage"] == 1), default=0.0)
+    if end:
+        ax.axvspan(0, end, color=STAGE_COLOUR[1])
+        ax.axvline(end, color="0.6", lw=0.8)
+    return end
+
+
+def training_log(data: dict[str, Any]) -> Figure:
+    """A run's contrastive loss, SR loss and held-out PSNR against minutes (§4.1).
+
+    data: log, the records of `Run.log`; batches, of stages 1 and 2; optionally bicubic, the PSNR of
+    bicubic enlargement on the same held-out crops by kernel width; title.
+    """
+    log = data["log"]
+    last = log[-1]["minutes"]
+    figure, axes = plt.subplots(3, 1, figsize=(8, 8.4), sharex=True)
+    end = [_stages_on(ax, log) for ax in axes][0]
+
+    contrastive = [(r["minutes"], r["contrastive"]) for r in log if "contrastive" in r]
+    if contrastive:
+        axes[0].plot(*zip(*contrastive, strict=True), color=CONTRASTIVE, lw=1.2)
+    for size, start, stop in zip(data["batches"], (0, end), (end, last), strict=True):
+        if stop > start:
+            axes[0].hlines(math.log(size), start, stop, color="0.3", ls="--")
+            place = {"xy": (stop, math.log(size)), "ha": "right" if start else "left", "va": "bottom"}
+            axes[0].annotate(f"ln {size}: knows nothing", **place, fontsize=8, color="0.3")
+    axes[0].set(ylabel="contrastive loss", ylim=(0, math.log(max(data["batches"])) * 1.22))
+    axes[0].set_title(data.get("title", ""), fontsize=10)
+
+    sr = [(r["minutes"], r["sr"]) for r in log if "sr" in r]
+    if sr:
+        axes[1].plot(*zip(*sr, strict=True), color=SR, lw=1)
+        # The first iterations of stage 2 start from nothing and would flatten all the rest.
+        settled = sorted(value for _, value in sr)[int(0.95 * (len(sr) - 1))]
+        axes[1].set_ylim(0.7 * min(value for _, value in sr), 1.3 * settled)
+    axes[1].set_ylabel("SR loss, levels of 255")
+
+    measured = [r for r in log if "psnr" in r]
+    for label, colour in zip(measured[0]["psnr"] if measured else [], PALETTE, strict=False):
+        values = [r["psnr"][label] for r in measured]
+        minutes = [r["minutes"] for r in measured]
+        axes[2].plot(minutes, values, "o-", color=colour, ms=4, label=f"σ = {label}")
+        if data.get("bicubic"):
+            axes[2].axhline(data["bicubic"][label], color=colour, ls=":", lw=1.2)
+    if measured:
+        axes[2].legend(frameon=False, fontsize=8, ncols=4, loc="lower right")
+        lowest = min(min(r["psnr"].values()) for r in measured)
+        lowest = min([lowest, *(data.get("bicubic") or {}).values()])
+        axes[2].set_ylim(bottom=lowest - 0.6)
+    name = "held-out PSNR, dB" + ("\n(dotted: bicubic)" if data.get("bicubic") else "")
+    axes[2].set(xlabel="minutes", ylabel=name, xlim=(0, last * 1.01))
+    for ax in axes[:1]:
+        if end:
+            ax.text(end, ax.get_ylim()[1], " stage 2", va="top", fontsize=9)
+            ax.text(end, ax.get_ylim()[1], "stage 1 ", va="top", ha="right", fontsize=9)
+    return figure
+
+
+def budgets(data: dict[str, Any]) -> Figure:
+    """What each profile's schedule costs: iterations, and hours at a measured speed (§4.1).
+
+    data: by profile, iterations, and hours at the speed of one machine; machine, its name.
+    """
+    names = list(data["profiles"])
+    figure, axes = plt.subplots(1, 2, figsize=(10, 2.8))
+    for ax, key in zip(axes, ("iterations", "hours"), strict=True):
+        values = [data["profiles"][name][key] for name in names]
+        bars = ax.barh(names, values, color=PALETTE[: len(names)])
+        ax.bar_label(bars, [f" {value:,.0f}" if value >= 10 else f" {value:.2g}" for value in values])
+        ax.set_xscale("log")
+        ax.set_xlim(right=max(values) * 12)
+        ax.invert_yaxis()
+    axes[0].set_title("iterations of both stages")
+    axes[1].set_title(f"hours on {data['machine']}", fontsize=9)
+    return figure

@@ -1,0 +1,140 @@
+"""§4.2 Probes: how well representations tell degradations apart, in numbers and as a map.
+
+The paper shows maps alone. A probe here is always read on pictures it was not fitted on: several
+degradations of one picture share their content, so the folds are cut between pictures, never
+through one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.linear_model import RidgeCV
+from sklearn.manifold import TSNE
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+FOLDS = 5
+PIXEL_STATISTICS = (
+    "mean",
+    "deviation",
+    "log gradient energy",
+    "log Laplacian energy",
+    "log gradient energy / variance",
+    "log Laplacian / gradient energy",
+)
+
+
+def _matrix(vectors: Tensor | ArrayLike) -> NDArray[np.float64]:
+    """The vectors as (N, D) in float64; raises ValueError for another shape or values not finite."""
+    if isinstance(vectors, Tensor):
+        vectors = vectors.detach().cpu().numpy()
+    matrix = np.asarray(vectors, dtype=np.float64)
+    if matrix.ndim != 2 or len(matrix) < 2:
+        raise ValueError(f"vectors must be (N, D) with N of at least 2, got shape {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise ValueError("vectors hold NaN or infinity, expected finite values")
+    return matrix
+
+
+def _predict(
+    model: Any, vectors: Tensor | ArrayLike, targets: NDArray[Any], groups: Sequence[Any]
+) -> NDArray[Any]:
+    """For every vector, the prediction of a model fitted on other groups alone, (N,)."""
+    matrix = _matrix(vectors)
+    if not len(matrix) == len(targets) == len(groups):
+        raise ValueError(
+            f"one target and one group for each vector: got {len(matrix)} vectors, "
+            f"{len(targets)} targets, {len(groups)} groups"
+        )
+    count = len(set(groups))
+    if count < 2:
+        raise ValueError(f"groups must name at least 2 pictures to hold one out, got {count}")
+    # The scale of each column is learned on the training folds, like everything else.
+    scaled = make_pipeline(StandardScaler(), model)
+    folds = GroupKFold(min(FOLDS, count))
+    return np.asarray(cross_val_predict(scaled, matrix, targets, groups=list(groups), cv=folds))
+
+
+def knn_accuracy(
+    vectors: Tensor | ArrayLike, labels: Sequence[Any], groups: Sequence[Any], k: int = 5
+) -> float:
+    """How often the k nearest vectors of other pictures name a vector's degradation, 0..1 (§4.2).
+
+    vectors: (N, D). labels: N degradations; chance is the share of the most frequent one. groups:
+    N pictures' names; five folds, or as many as there are pictures, keep each picture whole.
+    Columns are brought to unit deviation. Raises ValueError for lengths that differ, fewer than 2
+    pictures, or k < 1 or more than the training folds hold.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    targets = np.asarray(labels)
+    predicted = _predict(KNeighborsClassifier(n_neighbors=k), vectors, targets, groups)
+    return float((predicted == targets).mean())
+
+
+def ridge_r2(
+    vectors: Tensor | ArrayLike, values: Sequence[float] | Tensor | ArrayLike, groups: Sequence[Any]
+) -> float:
+    """R² of a linear read-out of a number, such as σ, on pictures it was not fitted on (§4.2).
+
+    vectors: (N, D). values: N numbers. groups: as in knn_accuracy. 1 is perfect, 0 is what their
+    mean would do, and it can be negative. The ridge's strength is chosen on the training folds.
+    Raises ValueError as knn_accuracy does.
+    """
+    targets = np.asarray(values, dtype=np.float64)
+    predicted = _predict(RidgeCV(alphas=np.logspace(-2, 4, 13)), vectors, targets, groups)
+    return float(r2_score(targets, predicted))
+
+
+def tsne(
+    vectors: Tensor | ArrayLike, perplexity: float = 30.0, seed: int = 0
+) -> NDArray[np.float64]:
+    """A map of the vectors on which neighbours stay neighbours: t-SNE, (N, D) -> (N, 2) (§4.2).
+
+    perplexity: about how many neighbours each point looks at, 0 < perplexity < N. Distances
+    between clusters and the axes' units mean nothing. Raises ValueError for other perplexities.
+    """
+    matrix = _matrix(vectors)
+    if not 0 < perplexity < len(matrix):
+        raise ValueError(
+            f"perplexity must be above 0 and below the {len(matrix)} vectors, got {perplexity:g}"
+        )
+    # It starts at the first two principal components: the seed then changes little.
+    found = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(matrix)
+    return np.asarray(found, dtype=np.float64)
+
+
+def pixel_statistics(images: Tensor | Sequence[Tensor]) -> Tensor:
+    """The baseline that learns nothing: six numbers of each picture's luminance, (N, 6) (§4.2).
+
+    images: (N, 3, H, W), or N pictures (3, H, W) of any sizes, in [0, 1]. The columns are named in
+    PIXEL_STATISTICS. Energies are mean squares, of the differences of neighbours and of a pixel
+    against its four; the ratios take the contrast away, which is not blur.
+    Raises ValueError for no pictures or one smaller than 3×3.
+    """
+    if len(images) == 0:
+        raise ValueError("there are no pictures to take statistics of")
+    rows = []
+    for image in images:
+        if image.ndim != 3 or image.shape[0] != 3 or min(image.shape[1:]) < 3:
+            raise ValueError(
+                f"a picture must be 3×H×W, at least 3×3 pixels, got {tuple(image.shape)}"
+            )
+        y = (image.double() * image.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0)
+        gradient = (y.diff(dim=0) ** 2).mean() + (y.diff(dim=1) ** 2).mean()
+        four = y[:-2, 1:-1] + y[2:, 1:-1] + y[1:-1, :-2] + y[1:-1, 2:]
+        laplacian = ((four - 4 * y[1:-1, 1:-1]) ** 2).mean()
+        # Rounding to 8 bit alone leaves an energy of about (1/255)²/12: the floor under the logs.
+        g, lap, variance = (t + 1 / 255**2 / 12 for t in (gradient, laplacian, y.var()))
+        ratios = [(g / variance).log(), (lap / g).log()]
+        rows.append(torch.stack([y.mean(), y.std(), g.log(), lap.log(), *ratios]))
+    return torch.stack(rows).float()
