@@ -1,3 +1,3 @@
-"""DASR (CVPR 2021), section by section: degradations, their representation, the network that reads it."""
+"""DASR (CVPR 2021): degradations, their representation, and the network that reads it."""
 
 __version__ = "0.1.0"

@@ -68,7 +68,8 @@ class DAConv(nn.Module):
 
 
 class ConcatConv(nn.Module):
-    """What Model 2 has in a DA convolution's place: R stretched over space beside the features (§4.2)."""
+    """What Model 2 has in a DA convolution's place: R stretched over space beside the features
+    (§4.2)."""
 
     def __init__(self, channels: int = 64, representation: int = 16) -> None:
         super().__init__()

@@ -127,13 +127,15 @@ def split(items: Sequence[Item], held_out: int = 20) -> tuple[list[Item], list[I
     """Divide a sorted sequence into (train, held_out), by position alone.
 
     Held out is the last of each run of `len(items) // held_out`, so that they are spread evenly;
-    never more than a quarter of the items, so that a small folder keeps something to train on.
-    Works on images and on `paths` alike. Raises ValueError for fewer than two items or fewer than
-    one held out.
+    never more than a quarter of the items, so that a small folder keeps something to train on, and
+    none for 0. Works on images and on `paths` alike. Raises ValueError for a negative number, and
+    where there are not two items, one for each side.
     """
-    if len(items) < 2 or held_out < 1:
+    if held_out == 0:
+        return list(items), []
+    if len(items) < 2 or held_out < 0:
         raise ValueError(
-            f"cannot hold out {held_out} of {len(items)} images: expected at least 1 of at least 2"
+            f"cannot hold out {held_out} of {len(items)} images: expected 0 or more, of at least 2"
         )
     count = min(held_out, max(1, len(items) // 4))
     step = len(items) // count

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from dasrlib import paper
 
-KERNEL_SIZE = 21
-SCALES = (2, 3, 4)
+KERNEL_SIZE = paper.KERNEL_SIZE
+SCALES = paper.SCALES
 DOWNSAMPLERS = ("bicubic", "s-fold")
 
 
@@ -52,9 +52,7 @@ def _normalised(weights: Tensor) -> Tensor:
     return weights / weights.sum(dim=(-2, -1), keepdim=True)
 
 
-def isotropic_kernels(
-    sigma: float | Sequence[float] | Tensor, size: int = KERNEL_SIZE
-) -> Tensor:
+def isotropic_kernels(sigma: float | Sequence[float] | Tensor, size: int = KERNEL_SIZE) -> Tensor:
     """Isotropic Gaussian kernels, k(x, y) ∝ exp(−(x² + y²) / 2σ²), each summing to 1 (§3.1).
 
     sigma: (B,) or a number, > 0, HR pixels. size: odd. Returns (B, size, size), float32.
@@ -72,7 +70,8 @@ def anisotropic_kernels(
     theta: float | Sequence[float] | Tensor,
     size: int = KERNEL_SIZE,
 ) -> Tensor:
-    """Anisotropic Gaussian kernels with covariance Σ = U diag(λ1², λ2²) Uᵀ, each summing to 1 (§3.1).
+    """Anisotropic Gaussian kernels with covariance Σ = U diag(λ1², λ2²) Uᵀ, each summing to 1
+    (§3.1).
 
     lambda1, lambda2: (B,) or numbers, > 0, standard deviations along the two axes in HR pixels.
     theta: (B,) or a number, radians: the angle of the λ1 axis from the x axis, counted in the
@@ -82,7 +81,8 @@ def anisotropic_kernels(
     l1, l2 = _widths("lambda1", lambda1), _widths("lambda2", lambda2)
     angle = torch.atleast_1d(torch.as_tensor(theta, dtype=torch.float32))
     x, y = _grid(size, l1)
-    # Coordinates along the two axes of the ellipse, (x, y) U; then −½ (x, y) Σ⁻¹ (x, y)ᵀ is a plain sum.
+    # Coordinates along the two axes of the ellipse, (x, y) U; then −½ (x, y) Σ⁻¹ (x, y)ᵀ is a
+    # plain sum.
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
     along1 = x * cos + y * sin
     along2 = -x * sin + y * cos
@@ -95,7 +95,8 @@ def blur(images: Tensor, kernels: Tensor) -> Tensor:
     """I ⊗ k with one kernel per image and reflected borders (§3.1).
 
     images: (B, C, H, W). kernels: (B, k, k), k odd, or (1, k, k) for all images.
-    Returns (B, C, H, W). Raises ValueError for an even k, or a picture that is not larger than k // 2.
+    Returns (B, C, H, W). Raises ValueError for an even k, or a picture that is not larger than k
+    // 2.
     """
     b, _, h, w = images.shape
     k = kernels.shape[-1]
@@ -126,7 +127,8 @@ def _cubic(x: Tensor) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _resize_matrix(length: int, scale: float) -> Tensor:
-    """The (output, input) matrix that resizes a line of `length` pixels as MATLAB's imresize does."""
+    """The (output, input) matrix that resizes a line of `length` pixels as MATLAB's imresize
+    does."""
     out_length = math.ceil(length * scale - 1e-9)
     stretch = min(scale, 1.0)  # < 1 widens the kernel when reducing: the antialiasing
     support = 4.0 / stretch
@@ -193,7 +195,8 @@ class Degradations:
         noise: float | Tensor = 0.0,
         size: int = KERNEL_SIZE,
     ) -> Degradations:
-        """Isotropic kernels of widths sigma, (B,) or a number, HR pixels; 0 means no blur at all."""
+        """Isotropic kernels of widths sigma, (B,) or a number, HR pixels; 0 means no blur at
+        all."""
         widths = torch.atleast_1d(torch.as_tensor(sigma, dtype=torch.float32))
         # A Gaussian of a thousandth of a pixel is exactly the kernel with a single 1 in the middle.
         widths_or_delta = torch.where(widths == 0, 1e-3, widths)
@@ -211,8 +214,12 @@ class Degradations:
         noise: float | Tensor = 0.0,
         size: int = KERNEL_SIZE,
     ) -> Degradations:
-        """Anisotropic kernels of widths lambda1 and lambda2, (B,) HR pixels, and angles theta, radians."""
-        values = (torch.atleast_1d(torch.as_tensor(v, dtype=torch.float32)) for v in (lambda1, lambda2, theta))
+        """Anisotropic kernels of widths lambda1 and lambda2, (B,) HR pixels, and angles theta,
+        radians."""
+        values = (
+            torch.atleast_1d(torch.as_tensor(v, dtype=torch.float32))
+            for v in (lambda1, lambda2, theta)
+        )
         l1, l2, angle = torch.broadcast_tensors(*values)
         noises = torch.as_tensor(noise, dtype=torch.float32).expand(l1.shape)
         return cls(scale, anisotropic_kernels(l1, l2, angle, size), noises, l1, l2, angle)
@@ -273,7 +280,7 @@ class DegradationSpace:
     @classmethod
     def anisotropic(cls, scale: int, noise: float = 25.0) -> DegradationSpace:
         """§4.3: λ1, λ2 ~ U[0.2, 4.0], θ ~ U[0, π], noise level ~ U[0, noise]."""
-        return cls(check_scale(scale), (0.2, 4.0), is_isotropic=False, noise=noise)
+        return cls(check_scale(scale), paper.LAMBDA_RANGE, is_isotropic=False, noise=noise)
 
     def sample(self, batch: int, generator: torch.Generator | None = None) -> Degradations:
         """`batch` degradations, drawn with the generator (torch's global one where it is None)."""
@@ -288,6 +295,13 @@ class DegradationSpace:
         return replace(drawn, downsampler=self.downsampler)
 
 
+def crop_to_multiple(image: Tensor, scale: int) -> Tensor:
+    """The picture (..., H, W) less the last rows and columns, so that both sides divide by the
+    scale."""
+    h, w = image.shape[-2:]
+    return image[..., : h - h % scale, : w - w % scale]
+
+
 def degrade(
     hr: Tensor, degradations: Degradations, generator: torch.Generator | None = None
 ) -> Tensor:
@@ -300,7 +314,9 @@ def degrade(
     s = degradations.scale
     h, w = hr.shape[-2:]
     if h % s or w % s:
-        raise ValueError(f"a picture of {h}×{w} cannot be reduced by {s}: crop it to multiples of {s}")
+        raise ValueError(
+            f"a picture of {h}×{w} cannot be reduced by {s}: crop it to multiples of {s}"
+        )
     degradations = degradations.to(hr.device)
     blurred = blur(hr, degradations.kernels)  # I_HR ⊗ k
     if degradations.downsampler == "s-fold":

@@ -11,14 +11,15 @@ from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
 from dasrlib import data
-from dasrlib.degradation import Degradations, degrade, quantise, resize_bicubic
+from dasrlib.degradation import Degradations, crop_to_multiple, degrade, quantise, resize_bicubic
 from dasrlib.network import BlindSR
 
 Row = dict[str, Any]
 
 
 def luminance(images: Tensor) -> Tensor:
-    """The Y channel of BT.601 in studio range, 16..235, of RGB images in [0, 1]; (..., 3, H, W) -> (..., H, W)."""
+    """The Y channel of BT.601 in studio range, 16..235, of RGB images in [0, 1]; (..., 3, H, W) ->
+    (..., H, W)."""
     r, g, b = images.double().unbind(-3)
     return 16 + 65.481 * r + 128.553 * g + 24.966 * b
 
@@ -27,7 +28,9 @@ def _comparable(sr: Tensor, hr: Tensor, shave: int) -> tuple[Tensor, Tensor]:
     if sr.shape != hr.shape:
         raise ValueError(f"SR is {tuple(sr.shape)} and HR is {tuple(hr.shape)}: they must be equal")
     if min(hr.shape[-2:]) <= 2 * shave:
-        raise ValueError(f"nothing is left of {tuple(hr.shape)} after shaving {shave} pixels off each side")
+        raise ValueError(
+            f"nothing is left of {tuple(hr.shape)} after shaving {shave} pixels off each side"
+        )
     inner = (..., slice(shave, hr.shape[-2] - shave), slice(shave, hr.shape[-1] - shave))
     return luminance(quantise(sr))[inner], luminance(hr)[inner]
 
@@ -44,7 +47,8 @@ def psnr_y(sr: Tensor, hr: Tensor, shave: int) -> float:
 
 
 def ssim_y(sr: Tensor, hr: Tensor, shave: int) -> float:
-    """SSIM on the Y channel: 11×11 Gaussian window of σ 1.5, SR rounded to 8 bit, border shaved (§4.1).
+    """SSIM on the Y channel: 11×11 Gaussian window of σ 1.5, SR rounded to 8 bit, border shaved
+    (§4.1).
 
     sr, hr: (3, H, W) or (1, 3, H, W) in [0, 1]. Raises ValueError as psnr_y does.
     """
@@ -59,12 +63,6 @@ def ssim_y(sr: Tensor, hr: Tensor, shave: int) -> float:
             data_range=255,
         )
     )
-
-
-def crop_to_multiple(image: Tensor, scale: int) -> Tensor:
-    """The picture (..., H, W) less the last rows and columns, so that both sides divide by the scale."""
-    h, w = image.shape[-2:]
-    return image[..., : h - h % scale, : w - w % scale]
 
 
 def bicubic(scale: int) -> Callable[[Tensor], Tensor]:
@@ -141,7 +139,8 @@ def representations(
     degradations: Mapping[str, Degradations],
     seed: int = 0,
 ) -> tuple[Tensor, list[str], list[str]]:
-    """The representation of every picture under every degradation: what the t-SNE figures show (§4.2).
+    """The representation of every picture under every degradation: what the t-SNE figures show
+    (§4.2).
 
     Returns (N, 256) and, for each of the N = pictures × degradations, the picture's name and the
     degradation's label. The layer read is the encoder's pooled output, not the MLP's embedding.

@@ -31,7 +31,8 @@ def folder() -> Path:
 def show(
     name: str, draw: Draw, data: dict[str, Any], *, profile: str, seed: int, **run: Any
 ) -> Figure:
-    """Draws data, and keeps picture and data as figures/NAME.png and .json unless the profile is smoke.
+    """Draws data, and keeps picture and data as figures/NAME.png and .json unless the profile is
+    smoke.
 
     draw: a function of dasrlib.plots, from data to a Figure. data: what json can hold. run: what
     else belongs to the run, such as minutes, weights or dataset.
@@ -52,7 +53,9 @@ def show(
         redraw(path)
     with plt.rc_context(RC):
         figure = draw(data)
-    mark = f"profile {profile}" + (": plumbing only, the numbers mean nothing" if profile == "smoke" else "")
+    mark = f"profile {profile}" + (
+        ": plumbing only, the numbers mean nothing" if profile == "smoke" else ""
+    )
     figure.text(0.995, 0.005, mark, ha="right", va="bottom", fontsize=7, color="0.45")
     return figure
 
@@ -67,7 +70,13 @@ def redraw(path: str | Path) -> Path:
     with plt.rc_context(RC):
         figure = draw(record["data"])
         figure.text(
-            0.995, 0.005, f"profile {record['profile']}", ha="right", va="bottom", fontsize=7, color="0.45"
+            0.995,
+            0.005,
+            f"profile {record['profile']}",
+            ha="right",
+            va="bottom",
+            fontsize=7,
+            color="0.45",
         )
         png = Path(path).with_suffix(".png")
         with whole_file(png) as temporary:

@@ -18,7 +18,8 @@ OVERLAP = 16  # LR pixels that a tile sees beyond its own part
 
 
 def _tiles(length: int, tile: int) -> list[tuple[int, int, int, int]]:
-    """Along one side: (start, end) of what a tile sees, (start, end) of the part that is its own."""
+    """Along one side: (start, end) of what a tile sees, (start, end) of the part that is its
+    own."""
     spans = []
     for start in range(0, length, tile):
         end = min(start + tile, length)
@@ -33,7 +34,8 @@ def upscale(
     tile: int | None = None,
     progress: bool = False,
 ) -> Tensor:
-    """A picture enlarged by a blind network, the degradation found out from the picture itself (§3.2).
+    """A picture enlarged by a blind network, the degradation found out from the picture itself
+    (§3.2).
 
     image: a file, or (3, H, W) in [0, 1]. weights: a bundled name, a .safetensors file, or a
     network. tile: side of the tiles in LR pixels, for pictures too large for memory; the
@@ -44,7 +46,9 @@ def upscale(
     model = weights if isinstance(weights, BlindSR) else weights_module.load(weights)
     model.eval()
     if not model.blind:
-        raise ValueError("model5 must be told the degradation and cannot enlarge a picture it knows nothing of")
+        raise ValueError(
+            "model5 must be told the degradation and cannot enlarge a picture it knows nothing of"
+        )
     lr = image if isinstance(image, Tensor) else data.load_image(image)
     if lr.ndim != 3 or lr.shape[0] != 3:
         raise ValueError(f"expected a picture (3, H, W), got {tuple(lr.shape)}")

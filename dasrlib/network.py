@@ -1,21 +1,20 @@
-"""§3.2.2 The degradation-aware SR network, and the paper's Models 1 to 5 as configurations of it."""
+"""§3.2.2 The degradation-aware SR network, and the paper's Models 1 to 5 as configurations of
+it."""
 
 from __future__ import annotations
 
-import difflib
+import itertools
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dasrlib import profiles
+from dasrlib import names, paper, profiles
 from dasrlib.da_conv import ConcatConv, DAConv
 from dasrlib.degradation import Degradations, check_scale
 from dasrlib.profiles import Sizes
 from dasrlib.representation import DIMENSION, Encoder
-
-DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,9 @@ class Model:
     """What distinguishes one of the ablation's five models (§4.2)."""
 
     contrastive: bool = True  # L_degrad is part of the training, and stage 1 exists
-    degradation_aware: bool = True  # DA convolutions; False: vanilla ones, R stretched beside the features
+    degradation_aware: bool = (
+        True  # DA convolutions; False: vanilla ones, R stretched beside the features
+    )
     modulate: bool = True  # the second branch of a DA convolution
     blind: bool = True  # False: the representation is computed from the true degradation
 
@@ -38,15 +39,16 @@ MODELS = {
 
 
 def check_model(name: str) -> str:
-    """The name, if it is one of the five models'; raises ValueError with the nearest one otherwise."""
+    """The name, if it is one of the five models'; raises ValueError with the nearest one
+    otherwise."""
     if name not in MODELS:
-        nearest = difflib.get_close_matches(name, MODELS, n=1, cutoff=0)[0]
-        raise ValueError(f"unknown model {name!r}: did you mean {nearest!r}? There are {', '.join(MODELS)}")
+        raise ValueError(names.unknown("model", name, MODELS))
     return name
 
 
 class DABlock(nn.Module):
-    """DA conv, 3×3 conv, DA conv, 3×3 conv, each followed by LeakyReLU but the last; plus the input."""
+    """DA conv, 3×3 conv, DA conv, 3×3 conv, each followed by LeakyReLU but the last; plus the
+    input."""
 
     def __init__(self, model: Model, sizes: Sizes) -> None:
         super().__init__()
@@ -89,12 +91,14 @@ class DASR(nn.Module):
     of parameters is that of Model 4 to within a percent.
     """
 
+    mean: Tensor
+
     def __init__(self, scale: int, sizes: Sizes | None = None, model: Model | None = None) -> None:
         super().__init__()
         sizes, model = sizes or Sizes(), model or Model()
         self.scale = check_scale(scale)
         c, t = sizes.channels, sizes.tail_channels
-        self.register_buffer("mean", torch.tensor(DIV2K_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(paper.RGB_MEAN).view(3, 1, 1), persistent=False)
         self.compress = nn.Sequential(
             nn.Linear(DIMENSION, c if model.degradation_aware else c // 4, bias=False),
             nn.LeakyReLU(0.1, inplace=True),
@@ -120,15 +124,16 @@ class DASR(nn.Module):
         self.head.weight[:3] = 0
         self.head.weight[colours, colours, 1, 1] = 1
         self.head.bias[:3] = 0  # type: ignore[index]
-        for layer in (self.conv, self.tail[-1]):
-            layer.weight *= 0.1
-            layer.bias *= 0.1
-        for layer, shuffle in zip(self.tail[:-1:2], self.tail[1::2], strict=True):
-            copies = shuffle.upscale_factor**2  # pixel-shuffle makes s² pixels of s² channels in a row
+        *upsamplers, last = (layer for layer in self.tail if isinstance(layer, nn.Conv2d))
+        for parameter in (*self.conv.parameters(), *last.parameters()):
+            parameter.mul_(0.1)
+        for layer in upsamplers:
+            # Pixel-shuffle makes s × s pixels out of s² neighbouring channels.
+            copies = layer.out_channels // last.in_channels
             layer.weight[: 3 * copies] = 0
             layer.weight[torch.arange(3 * copies), colours.repeat_interleave(copies), 1, 1] = 1
-            layer.bias[: 3 * copies] = 0
-        self.tail[-1].weight[colours, colours, 1, 1] += 1
+            layer.bias[: 3 * copies] = 0  # type: ignore[index]
+        last.weight[colours, colours, 1, 1] += 1
 
     def forward(self, images: Tensor, representation: Tensor) -> Tensor:
         """images (B, 3, H, W) in [0, 1], representation (B, 256) -> (B, 3, sH, sW), not clamped."""
@@ -144,13 +149,14 @@ class DASR(nn.Module):
 
 
 class ToldEncoder(nn.Module):
-    """Model 5's stand-in for the encoder: five linear layers map the true degradation to it (§4.2)."""
+    """Model 5's stand-in for the encoder: five linear layers map the true degradation to it
+    (§4.2)."""
 
     def __init__(self) -> None:
         super().__init__()
         widths = [4, 64, 128, 256, 256, DIMENSION]
         layers: list[nn.Module] = []
-        for before, width in zip(widths[:-1], widths[1:], strict=True):
+        for before, width in itertools.pairwise(widths):
             layers += [nn.Linear(before, width), nn.LeakyReLU(0.1)]
         self.layers = nn.Sequential(*layers[:-1])
 
@@ -166,17 +172,28 @@ class BlindSR(nn.Module):
     """
 
     def __init__(
-        self, scale: int, sizes: Sizes | None = None, model: str = "model4", encoder_input: str = "rgb"
+        self,
+        scale: int,
+        sizes: Sizes | None = None,
+        model: str = "model4",
+        encoder_input: str = "rgb",
     ) -> None:
         super().__init__()
-        self.sizes, self.model, self.encoder_input = sizes or Sizes(), check_model(model), encoder_input
+        self.sizes, self.model, self.encoder_input = (
+            sizes or Sizes(),
+            check_model(model),
+            encoder_input,
+        )
         self.scale = scale
         self.blind = MODELS[model].blind
-        self.encoder: Encoder | ToldEncoder = Encoder(encoder_input) if self.blind else ToldEncoder()
+        self.encoder: Encoder | ToldEncoder = (
+            Encoder(encoder_input) if self.blind else ToldEncoder()
+        )
         self.sr = DASR(scale, self.sizes, MODELS[model])
 
     def represent(self, images: Tensor, degradations: Degradations | None = None) -> Tensor:
-        """The representation (B, 256) of LR pictures; Model 5 computes it from the degradations instead."""
+        """The representation (B, 256) of LR pictures; Model 5 computes it from the degradations
+        instead."""
         if isinstance(self.encoder, Encoder):
             return self.encoder(images)[0]
         if degradations is None:

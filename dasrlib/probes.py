@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import RidgeCV
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
 from sklearn.manifold import TSNE
 from sklearn.metrics import r2_score
-from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -34,7 +35,7 @@ PIXEL_STATISTICS = (
 
 
 def _matrix(vectors: Tensor | ArrayLike) -> NDArray[np.float64]:
-    """The vectors as (N, D) in float64; raises ValueError for another shape or values not finite."""
+    """The vectors as (N, D) in float64; raises ValueError for another shape, NaN or infinity."""
     if isinstance(vectors, Tensor):
         vectors = vectors.detach().cpu().numpy()
     matrix = np.asarray(vectors, dtype=np.float64)
@@ -46,22 +47,40 @@ def _matrix(vectors: Tensor | ArrayLike) -> NDArray[np.float64]:
 
 
 def _predict(
-    model: Any, vectors: Tensor | ArrayLike, targets: NDArray[Any], groups: Sequence[Any]
+    model: Any,
+    vectors: Tensor | ArrayLike,
+    targets: NDArray[Any],
+    groups: Sequence[Any],
+    strengths: dict[str, Any] | None = None,
 ) -> NDArray[Any]:
-    """For every vector, the prediction of a model fitted on other groups alone, (N,)."""
-    matrix = _matrix(vectors)
-    if not len(matrix) == len(targets) == len(groups):
+    """For every vector, the prediction of a model fitted on other groups alone, (N,).
+
+    strengths: a setting of the model and its values, to be chosen on the training folds, which are
+    cut between groups too.
+    """
+    matrix, pictures = _matrix(vectors), np.asarray(groups)
+    if not len(matrix) == len(targets) == len(pictures):
         raise ValueError(
             f"one target and one group for each vector: got {len(matrix)} vectors, "
-            f"{len(targets)} targets, {len(groups)} groups"
+            f"{len(targets)} targets, {len(pictures)} groups"
         )
-    count = len(set(groups))
-    if count < 2:
-        raise ValueError(f"groups must name at least 2 pictures to hold one out, got {count}")
-    # The scale of each column is learned on the training folds, like everything else.
-    scaled = make_pipeline(StandardScaler(), model)
-    folds = GroupKFold(min(FOLDS, count))
-    return np.asarray(cross_val_predict(scaled, matrix, targets, groups=list(groups), cv=folds))
+    needed, count = 3 if strengths else 2, len(np.unique(pictures))
+    if count < needed:
+        raise ValueError(
+            f"groups must name at least {needed} pictures to hold some out, got {count}"
+        )
+    predicted = np.empty_like(targets)
+    for train, test in GroupKFold(min(FOLDS, count)).split(matrix, groups=pictures):
+        # The scale of each column is learned on the training folds, like everything else.
+        fitted = make_pipeline(StandardScaler(), clone(model))
+        told = {}
+        if strengths:
+            inner = GroupKFold(min(FOLDS, len(np.unique(pictures[train]))))
+            settings = {f"{type(model).__name__.lower()}__{k}": v for k, v in strengths.items()}
+            fitted = GridSearchCV(fitted, settings, cv=inner, scoring="neg_mean_squared_error")
+            told = {"groups": pictures[train]}
+        predicted[test] = fitted.fit(matrix[train], targets[train], **told).predict(matrix[test])
+    return predicted
 
 
 def knn_accuracy(
@@ -88,10 +107,11 @@ def ridge_r2(
 
     vectors: (N, D). values: N numbers. groups: as in knn_accuracy. 1 is perfect, 0 is what their
     mean would do, and it can be negative. The ridge's strength is chosen on the training folds.
-    Raises ValueError as knn_accuracy does.
+    Raises ValueError as knn_accuracy does, and for fewer than 3 pictures.
     """
     targets = np.asarray(values, dtype=np.float64)
-    predicted = _predict(RidgeCV(alphas=np.logspace(-2, 4, 13)), vectors, targets, groups)
+    alphas = {"alpha": np.logspace(-2, 5, 8)}
+    predicted = _predict(Ridge(), vectors, targets, groups, alphas)
     return float(r2_score(targets, predicted))
 
 

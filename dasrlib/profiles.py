@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
+
+from dasrlib import names, paper
 
 
 @dataclass(frozen=True)
@@ -13,11 +14,11 @@ class Sizes:
     tail_channels: the width of the upsampler; at the full 64 it costs more than 6 DA blocks.
     """
 
-    groups: int = 5
-    blocks: int = 5
-    channels: int = 64
-    reduction: int = 8
-    tail_channels: int = 64
+    groups: int = paper.GROUPS
+    blocks: int = paper.BLOCKS
+    channels: int = paper.FEATURES
+    reduction: int = paper.REDUCTION
+    tail_channels: int = paper.FEATURES
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class Profile:
     encoder_input: str
     temperature: float
     start_as_enlargement: bool
-    queue_size: int = 8192
-    momentum: float = 0.999
+    queue_size: int = paper.QUEUE_SIZE
+    momentum: float = paper.MOMENTUM
     validate_every: int = 1000
     checkpoint_minutes: float = 2.0
 
@@ -125,7 +126,7 @@ PROFILES = {
             ),
             recipe="moco",
             encoder_input="rgb",
-            temperature=0.07,
+            temperature=paper.TEMPERATURE,
             start_as_enlargement=False,
             checkpoint_minutes=10.0,
         ),
@@ -136,9 +137,5 @@ PROFILES = {
 def get(name: str) -> Profile:
     """The profile of that name; raises ValueError with the nearest one for an unknown name."""
     if name not in PROFILES:
-        nearest = difflib.get_close_matches(name, PROFILES, n=1, cutoff=0)[0]
-        raise ValueError(
-            f"unknown profile {name!r}: did you mean {nearest!r}? There are {', '.join(PROFILES)}"
-        )
+        raise ValueError(names.unknown("profile", name, PROFILES))
     return PROFILES[name]
-

@@ -1,4 +1,5 @@
-"""Where a number came from: the hardware, the versions and the commit, written beside every result."""
+"""Where a number came from: the hardware, the versions and the commit, written beside every
+result."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def processor() -> str:
 
 
 def commit() -> str | None:
-    """The commit of the checkout dasrlib runs from, with "+" where files differ; None outside one."""
+    """The commit of the checkout dasrlib runs from, with "+" where files differ; None outside
+    one."""
     here = Path(__file__).resolve().parent
 
     def git(*words: str) -> str:
@@ -32,7 +34,9 @@ def commit() -> str | None:
         ).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -43,7 +47,9 @@ def describe(device: torch.device | str = "cpu") -> dict[str, object]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {
         "device": name,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "system": platform.system(),
         "python": platform.python_version(),

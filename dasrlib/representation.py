@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-DIMENSION = 256
+from dasrlib import paper
+
+DIMENSION = paper.REPRESENTATION
 INPUTS = ("rgb", "high-pass")
 
 
@@ -22,7 +24,9 @@ def high_pass(images: Tensor) -> Tensor:
 
     images: (B, 3, H, W) in [0, 1]. Returns (B, 1, H, W); colour, brightness and contrast are gone.
     """
-    luminance = (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    luminance = (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(
+        1, keepdim=True
+    )
     mean = F.avg_pool2d(F.pad(luminance, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
     # Over the patch's own deviation, so that a faint texture counts like a strong one. The small
     # constant (an eighth of a grey level) keeps a flat patch at zero.
@@ -31,8 +35,11 @@ def high_pass(images: Tensor) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Six 3×3 convolutions and a global average: picture -> representation; then an MLP -> embedding.
+    """Six 3×3 convolutions and a global average: picture -> representation; then an MLP ->
+    embedding.
 
+    Widths 64, 64, 128, 128, 256, 256, each followed by BatchNorm and LeakyReLU; the first 128 and
+    the first 256 have stride 2.
     input: "rgb", the paper's, or "high-pass", for schedules too short to learn to look past the
     content (see high_pass). The SR network and the t-SNE plots read the representation, the
     contrastive loss reads the embedding (§3.2.1).
@@ -43,10 +50,9 @@ class Encoder(nn.Module):
         if input not in INPUTS:
             raise ValueError(f"encoder input must be one of {INPUTS}, got {input!r}")
         self.input = input
-        widths = [(64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1)]  # channels, stride
         layers: list[nn.Module] = []
         before = 3 if input == "rgb" else 1
-        for width, stride in widths:
+        for width, stride in zip(paper.ENCODER_WIDTHS, paper.ENCODER_STRIDES, strict=True):
             layers += [
                 nn.Conv2d(before, width, 3, stride=stride, padding=1),
                 nn.BatchNorm2d(width),
@@ -86,7 +92,8 @@ class Contrast(NamedTuple):
 
 
 class MoCo(nn.Module):
-    """The paper's contrastive learning: a momentum encoder for the keys and a queue of old keys (§3.2.1).
+    """The paper's contrastive learning: a momentum encoder for the keys and a queue of old keys
+    (§3.2.1).
 
     queue_size: how many negatives are kept. momentum: the share of its weights that the key encoder
     keeps in each step. temperature: τ.
@@ -128,7 +135,8 @@ class MoCo(nn.Module):
         self.queue_start.copy_((self.queue_start + len(keys)) % size)
 
     def forward(self, query: Tensor, key: Tensor) -> Contrast:
-        """query, key: (B, 3, H, W), two patches of each of B pictures. Logits: the positive first."""
+        """query, key: (B, 3, H, W), two patches of each of B pictures. Logits: the positive
+        first."""
         representation, embedding = self.query_encoder(query)
         p1 = F.normalize(embedding.to(self.queue.dtype), dim=1)
         with torch.no_grad():
@@ -136,7 +144,9 @@ class MoCo(nn.Module):
                 self._update_key_encoder()
             p2 = F.normalize(self.key_encoder(key)[1].to(self.queue.dtype), dim=1)
         with_positive = (p1 * p2).sum(dim=1, keepdim=True)  # p_i¹·p_i²
-        with_negatives = p1 @ self.queue.clone()  # p_i¹·p_queue^j; a copy, for the queue changes below
+        with_negatives = (
+            p1 @ self.queue.clone()
+        )  # p_i¹·p_queue^j; a copy, for the queue changes below
         logits = torch.cat([with_positive, with_negatives], dim=1) / self.temperature
         if self.training:
             self._enqueue(p2)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from dasrlib import data, evaluation, profiles, provenance, weights
-from dasrlib.degradation import DegradationSpace, degrade
+from dasrlib.degradation import DegradationSpace, crop_to_multiple, degrade
 from dasrlib.files import whole_file
 from dasrlib.network import MODELS, BlindSR
 from dasrlib.patches import PatchPairs
@@ -50,7 +50,8 @@ def fastest_dtype(device: torch.device | str) -> torch.dtype:
     device = torch.device(device)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    conv = nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)
+    conv = nn.Conv2d(64, 64, 3, padding=1)
+    conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = torch.randn(8, 64, 32, 32).to(memory_format=torch.channels_last).requires_grad_()
 
     def seconds(dtype: torch.dtype) -> float:
@@ -107,7 +108,9 @@ class Run:
         built = BlindSR(scale, self.profile.sizes, model, self.profile.encoder_input)
         if self.profile.start_as_enlargement:
             built.sr.start_as_enlargement()
-        self.model = built.to(self.device, memory_format=torch.channels_last)
+        self.model = built.to(self.device)
+        # The layout in which processors and GPUs convolve fastest; PyTorch's stubs do not know it.
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.contrast = self._contrast().to(self.device) if MODELS[model].contrastive else None
         self.stages = self._stages()
         self.optimizer: torch.optim.Adam | None = None
@@ -140,11 +143,14 @@ class Run:
         return InBatch(encoder, p.temperature)
 
     def _stages(self) -> tuple[Stage, Stage]:
-        """Without a contrastive loss there is no stage 1, and stage 2 gets its iterations (§4.2)."""
+        """Without a contrastive loss there is no stage 1, and stage 2 gets its iterations
+        (§4.2)."""
         first, second = self.profile.stage1, self.profile.stage2
         if self.contrast is None:
             extra = first.iterations
-            return replace(first, iterations=0), replace(second, iterations=second.iterations + extra)
+            return replace(first, iterations=0), replace(
+                second, iterations=second.iterations + extra
+            )
         return first, second
 
     def _identity(self) -> dict[str, Any]:
@@ -158,7 +164,8 @@ class Run:
         }
 
     def _set_stage(self, number: int) -> None:
-        """A fresh Adam(0.9, 0.999): over the encoder alone in stage 1, over everything in stage 2."""
+        """A fresh Adam(0.9, 0.999): over the encoder alone in stage 1, over everything in stage
+        2."""
         module = self.model.encoder if number == 1 else self.model
         self.optimizer = torch.optim.Adam(module.parameters(), lr=0.0, betas=(0.9, 0.999))
 
@@ -199,7 +206,8 @@ class Run:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
 
     def log(self) -> list[dict[str, Any]]:
-        """The log so far: means of the losses over 25 iterations each, and held-out PSNR now and then."""
+        """The log so far: means of the losses over 25 iterations each, and held-out PSNR now and
+        then."""
         if not self.log_path.exists():
             return []
         return [json.loads(line) for line in self.log_path.read_text().splitlines()]
@@ -243,7 +251,8 @@ class Run:
         loss = l_sr + l_degrad
         if not torch.isfinite(loss):
             raise FloatingPointError(
-                f"the loss is {loss.item()} at iteration {self.iteration}: try a lower learning rate"
+                f"the loss is {loss.item()} at iteration {self.iteration}: "
+                "try a lower learning rate"
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -338,7 +347,7 @@ def load_images(
 
 def _centre(image: Tensor, size: int, scale: int) -> Tensor:
     """The middle of a picture, at most size × size, both sides multiples of the scale."""
-    image = evaluation.crop_to_multiple(image, scale)
+    image = crop_to_multiple(image, scale)
     h, w = image.shape[-2:]
     top, left = max(0, h - size) // 2, max(0, w - size) // 2
-    return evaluation.crop_to_multiple(image[..., top : top + size, left : left + size], scale)
+    return crop_to_multiple(image[..., top : top + size, left : left + size], scale)

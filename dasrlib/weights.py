@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from dasrlib import names
 from dasrlib.files import whole_file
 from dasrlib.network import BlindSR
 from dasrlib.profiles import Sizes
@@ -65,10 +65,13 @@ def _find(name: str | Path) -> Path:
     bundled = BUNDLED / f"{name}.safetensors"
     if bundled.is_file():
         return bundled
-    names = [p.relative_to(BUNDLED).with_suffix("").as_posix() for p in sorted(BUNDLED.rglob("*.safetensors"))]
-    nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else "none are bundled"
-    raise ValueError(f"unknown weights {str(name)!r}: {hint} A path to a .safetensors file works too")
+    bundled_names = (
+        p.relative_to(BUNDLED).with_suffix("").as_posix() for p in BUNDLED.rglob("*.safetensors")
+    )
+    raise ValueError(
+        names.unknown("bundled weights", name, sorted(bundled_names))
+        + ", or the path of a .safetensors file"
+    )
 
 
 def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
@@ -82,13 +85,18 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
         with safe_open(path, framework="pt") as file:
             metadata = (file.metadata() or {}).get("dasrlib")
             if metadata is None:
-                raise ValueError(f"{path} holds no dasrlib network: its header does not describe one")
+                raise ValueError(
+                    f"{path} holds no dasrlib network: its header does not describe one"
+                )
             description = json.loads(metadata)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
     model = BlindSR(
-        description["scale"], Sizes(**description["sizes"]), description["model"], description["encoder_input"]
+        description["scale"],
+        Sizes(**description["sizes"]),
+        description["model"],
+        description["encoder_input"],
     )
     model.load_state_dict(tensors)
     return model.eval().to(device)
@@ -119,7 +127,8 @@ def _renamed(key: str, sizes: Sizes, tail_last: int) -> str | None:
 
 
 def from_authors(state: dict[str, Tensor], scale: int) -> BlindSR:
-    """The full network with tensors under the authors' names (§3.2); raises ValueError for missing ones."""
+    """The full network with tensors under the authors' names (§3.2); raises ValueError for missing
+    ones."""
     sizes = Sizes()
     model = BlindSR(scale, sizes)
     expected = model.state_dict()
@@ -127,7 +136,9 @@ def from_authors(state: dict[str, Tensor], scale: int) -> BlindSR:
     strangers: list[str] = []
     for key, tensor in state.items():
         ours = _renamed(key, sizes, tail_last=len(model.sr.tail) - 1)
-        if ours is None:  # the mean shift, the key encoder and the queue: ours are constants or unused
+        if (
+            ours is None
+        ):  # the mean shift, the key encoder and the queue: ours are constants or unused
             continue
         if ours == "encoder.features.0.weight":
             tensor = tensor * 255  # theirs sees 0..255, ours 0..1
@@ -139,7 +150,8 @@ def from_authors(state: dict[str, Tensor], scale: int) -> BlindSR:
     missing = sorted(set(expected) - set(renamed))
     if missing or strangers:
         raise ValueError(
-            f"this is not a ×{scale} DASR checkpoint of the authors': {len(missing)} tensors missing, "
+            f"this is not a ×{scale} DASR checkpoint of the authors': "
+            f"{len(missing)} tensors missing, "
             f"{len(strangers)} of another shape or name, such as {(strangers + missing)[0]}"
         )
     model.load_state_dict(renamed)
@@ -147,9 +159,11 @@ def from_authors(state: dict[str, Tensor], scale: int) -> BlindSR:
 
 
 def load_authors(path: str | Path, scale: int) -> BlindSR:
-    """The authors' released checkpoint (model_600.pt) as a ready network; reads tensors only, no code.
+    """The authors' released checkpoint (model_600.pt) as a ready network; reads tensors only, no
+    code.
 
-    Raises FileNotFoundError for a path that is not there, ValueError for a checkpoint of something else.
+    Raises FileNotFoundError for a path that is not there, ValueError for a checkpoint of something
+    else.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}")

@@ -1,6 +1,9 @@
-"""What all figures share: colours that the colour-blind can tell apart, sizes, pictures without axes."""
+"""What all figures share: colours that the colour-blind can tell apart, sizes, pictures without
+axes."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -9,7 +12,7 @@ from torch import Tensor
 # Okabe and Ito's palette.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 
-RC = {
+RC: dict[Any, Any] = {
     "figure.dpi": 100,
     "savefig.dpi": 150,
     "savefig.bbox": "tight",
