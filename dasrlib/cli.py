@@ -211,21 +211,25 @@ def data_list() -> None:
         typer.echo(f"{name:10s} {folder if folder else f'not here: dasr data get {name}'}")
 
 
-@data_app.command("get", epilog=_example("dasr data get Set14"))
+@data_app.command("get", epilog=_example("dasr data get Set14 B100"))
 @_one_sentence
 def data_get(
-    name: Annotated[
-        str,
-        typer.Argument(help="Set5, Set14, B100, Urban100, BSDS400, RealSRSet, DIV2K, Flickr2K."),
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            help="Set5, Set14, B100, Urban100, BSDS400, RealSRSet, DIV2K, Flickr2K.",
+            metavar="NAME...",
+        ),
     ],
     folder: Annotated[
         Path | None, typer.Option(help="Where to; by default $DASR_DATA, else the user's cache.")
     ] = None,
 ) -> None:
-    """Download a dataset: checksums verified, resumed where it broke off."""
+    """Download datasets: checksums verified, resumed where it broke off."""
     from dasrlib import downloads
 
-    typer.echo(str(downloads.get(name, folder)))
+    for name in names:
+        typer.echo(str(downloads.get(name, folder)))
 
 
 @data_app.command("weights", epilog=_example("dasr data weights"))

@@ -1,0 +1,41 @@
+# Everything these targets do is in Python; README.md has the same lines for a machine without make.
+
+PROFILE ?= smoke
+VENV    ?= .venv
+# The first Python on the path that is new enough; name another one with `make PYTHON=...`.
+PYTHON  ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10 python; do \
+             $$python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+             && echo $$python && break; done)
+
+VENV_PYTHON := $(VENV)/bin/python
+STAMP       := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help env lab test report clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' \
+	  | awk -F '\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
+
+# The environment is made anew, not patched, so that it is never older than what it says it is.
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python 3.10 or newer on the path: install one, or name it with make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV_PYTHON) -m pip install -c constraints.txt -e ".[notebooks,test,docs]"
+	@touch $@
+
+env: $(STAMP)  ## make .venv with the tested versions (again when the dependencies change)
+
+lab: $(STAMP)  ## open JupyterLab on the notebooks
+	$(VENV_PYTHON) -m jupyterlab notebooks
+
+test: $(STAMP)  ## run every test
+	$(VENV_PYTHON) -m pytest
+
+report: $(STAMP)  ## execute the notebooks and build the book; PROFILE=smoke, laptop, gpu or paper
+	$(VENV_PYTHON) -m dasrlib.report --profile $(PROFILE)
+
+clean:  ## remove .venv and everything built
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find dasrlib tests notebooks docs -name __pycache__ -o -name .ipynb_checkpoints \
+	  | xargs rm -rf

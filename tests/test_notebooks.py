@@ -1,0 +1,62 @@
+"""Each notebook keeps the house's form, and runs from top to bottom in the smoke profile."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from dasrlib.report import execute
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+LONGEST_CELL = 25
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def cells(path: Path, kind: str) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
+
+
+@every_notebook
+def test_is_stored_without_outputs(path: Path) -> None:
+    nbformat.validate(nbformat.read(path, as_version=4))
+    for cell in cells(path, "code"):
+        assert cell.outputs == []
+        assert cell.execution_count is None
+
+
+@every_notebook
+def test_has_a_parameters_cell(path: Path) -> None:
+    tagged = [cell for cell in cells(path, "code") if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    statements = ast.parse(tagged[0].source).body
+    names = {target.id for line in statements for target in getattr(line, "targets", [])}
+    assert {"profile", "seed"} <= names
+
+
+@every_notebook
+def test_has_no_cell_longer_than_a_screen(path: Path) -> None:
+    for cell in cells(path, "code"):
+        lines = cell.source.splitlines()
+        assert len(lines) <= LONGEST_CELL, f"{len(lines)} lines from {lines[0]!r} on"
+
+
+@every_notebook
+def test_folded_solutions_are_python(path: Path) -> None:
+    for cell in cells(path, "markdown"):
+        assert cell.source.count("<details") == cell.source.count("</details>")
+        for solution in re.findall(r"<details.*?</details>", cell.source, re.DOTALL):
+            for code in re.findall(r"^```python\n(.*?)^```", solution, re.DOTALL | re.MULTILINE):
+                ast.parse(code)
+
+
+@every_notebook
+@pytest.mark.notebook
+def test_runs_in_the_smoke_profile(path: Path, tmp_path: Path) -> None:
+    run = execute(path, tmp_path / path.name, "smoke")
+    assert run.error is None, run.error

@@ -1,0 +1,89 @@
+"""The report, built out of notebooks of two lines."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from dasrlib import report
+
+ROOT = Path(__file__).parents[1]
+SOLUTION = "<details><summary>Solution</summary>\n\n```python\nx = 2\n```\n\n</details>"
+
+
+def write_notebook(folder: Path, name: str, *lines: str) -> None:
+    parameters = new_code_cell('profile = "laptop"\nseed = 0', metadata={"tags": ["parameters"]})
+    text = new_markdown_cell(f"# Chapter {name}\n\nThe kernel $k(x, y)$.\n\n{SOLUTION}")
+    notebook = new_notebook(cells=[text, parameters, *map(new_code_cell, lines)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, folder / "notebooks" / f"{name}.ipynb")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    (tmp_path / "notebooks").mkdir()
+    return tmp_path
+
+
+def test_builds_a_book_that_needs_no_network(clone: Path, capfd: pytest.CaptureFixture) -> None:
+    write_notebook(
+        clone,
+        "00_first",
+        'print("it ran in", profile)',
+        "import matplotlib.pyplot as plt\nplt.plot([0, 1]);",
+        "import ipywidgets\nfrom tqdm.auto import tqdm\nlist(tqdm([1]))\nipywidgets.IntSlider()",
+    )
+    assert report.main(["--root", str(clone)]) == 0
+    printed = capfd.readouterr()
+    assert "00_first" in printed.out
+    assert (clone / "build/report/html/index.html").as_uri() in printed.out
+    assert printed.err == ""
+
+    html = clone / "build/report/html"
+    page = (html / "notebooks/00_first.html").read_text(encoding="utf-8")
+    assert "it ran in smoke" in page
+    assert "<summary>Solution</summary>" in page
+    assert "live-only" in page  # the slider's place
+    assert "0%|" not in page  # nor a progress bar that stands still
+    assert list((html / "_images").glob("*.png"))
+    assert (html / "_static/tex-svg.js").exists()
+    for name in ("notebooks/00_first.html", "index.html", "api.html", "run.html"):
+        text = (html / name).read_text(encoding="utf-8")
+        assert 'src="http' not in text
+        assert 'rel="stylesheet" href="http' not in text
+
+
+def test_names_the_notebook_that_failed_and_runs_the_others(
+    clone: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "build_book", lambda folder: True)
+    write_notebook(clone, "00_breaks", 'raise ValueError("kernel size must be odd, got 20")')
+    write_notebook(clone, "01_works", "seed")
+    assert report.main(["--root", str(clone)]) == 1
+    printed = capfd.readouterr()
+    assert "FAILED" in printed.out.splitlines()[1]
+    assert printed.out.splitlines()[2].startswith("01_works")
+    assert "00_breaks failed" in printed.err
+    assert "ValueError: kernel size must be odd, got 20" in printed.err
+
+
+def test_says_where_notebooks_are_expected(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        report.main(["--root", str(tmp_path)])
+    assert stop.value.code == 2
+    assert "no notebooks in" in capfd.readouterr().err
+
+
+def test_does_not_build_over_something_else(clone: Path, capfd: pytest.CaptureFixture) -> None:
+    write_notebook(clone, "00_first", "seed")
+    (clone / "mine").mkdir()
+    (clone / "mine" / "letter.txt").write_text("keep")
+    with pytest.raises(SystemExit):
+        report.main(["--root", str(clone), "--out", str(clone / "mine")])
+    assert "is no report" in capfd.readouterr().err
+    assert (clone / "mine" / "letter.txt").read_text() == "keep"
