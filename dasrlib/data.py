@@ -21,6 +21,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from dasrlib import downloads
+from dasrlib.names import unknown
 
 # By extension: the Pillow format, which is also what counts as a picture in a folder.
 FORMATS = {
@@ -86,7 +87,7 @@ def paths(name: str | Path) -> list[Path]:
     else:
         folder = Path(name).expanduser()
         if not folder.is_dir():
-            sentence = downloads.unknown(name, ["samples", *downloads.registry()])
+            sentence = unknown("dataset", name, ["samples", *downloads.registry()])
             raise ValueError(f"{sentence}, or a path to a folder")
     found = _pictures(folder)
     if not found:
@@ -158,8 +159,7 @@ def load_image(path: str | Path) -> Tensor:
     unreadable = (OSError, EOFError, SyntaxError, ValueError, struct.error, zlib.error)
     try:
         with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            picture.load()
+            picture = ImageOps.exif_transpose(opened)  # a copy: all pixels are read here
     except (*unreadable, Image.DecompressionBombError) as error:
         kinds = ", ".join(sorted(set(FORMATS.values())))
         raise ValueError(

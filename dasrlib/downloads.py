@@ -7,7 +7,6 @@ the first download and demanded afterwards. An interrupted download is continued
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import os
@@ -16,7 +15,7 @@ import tarfile
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -24,6 +23,8 @@ from typing import IO, Any
 import pooch
 import requests
 from tqdm.auto import tqdm
+
+from dasrlib.names import unknown
 
 ATTEMPTS = 3
 PAUSE = 1.0  # seconds before the second attempt, twice as many before the third
@@ -47,15 +48,6 @@ def registry() -> dict[str, dict[str, Any]]:
     """
     text = resources.files("dasrlib").joinpath("registry.json").read_text(encoding="utf-8")
     return json.loads(text)
-
-
-def unknown(name: object, known: Iterable[str]) -> str:
-    """One sentence for a name that no dataset has, with the nearest that one has."""
-    names = list(known)
-    lower = {candidate.lower(): candidate for candidate in names}
-    near = difflib.get_close_matches(str(name).lower(), lower, n=1)
-    hint = f"did you mean {lower[near[0]]!r}? " if near else ""
-    return f"no dataset is named {str(name)!r}: {hint}expected one of {', '.join(names)}"
 
 
 def default_folder() -> Path:
@@ -94,7 +86,7 @@ def get(
     written. Section 4.1.
     """
     if name not in registry():
-        raise DownloadError(unknown(name, registry()))
+        raise DownloadError(unknown("dataset", name, registry()))
     dataset = registry()[name]
     target = Path(default_folder() if folder is None else folder).expanduser().absolute() / name
     try:

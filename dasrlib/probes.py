@@ -76,8 +76,7 @@ def _predict(
         told = {}
         if strengths:
             inner = GroupKFold(min(FOLDS, len(np.unique(pictures[train]))))
-            settings = {f"{type(model).__name__.lower()}__{k}": v for k, v in strengths.items()}
-            fitted = GridSearchCV(fitted, settings, cv=inner, scoring="neg_mean_squared_error")
+            fitted = GridSearchCV(fitted, strengths, cv=inner, scoring="neg_mean_squared_error")
             told = {"groups": pictures[train]}
         predicted[test] = fitted.fit(matrix[train], targets[train], **told).predict(matrix[test])
     return predicted
@@ -95,7 +94,9 @@ def knn_accuracy(
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    targets = np.asarray(labels)
+    targets = np.unique(np.asarray(labels), return_inverse=True)[
+        1
+    ]  # labels may be numbers or names
     predicted = _predict(KNeighborsClassifier(n_neighbors=k), vectors, targets, groups)
     return float((predicted == targets).mean())
 
@@ -110,7 +111,7 @@ def ridge_r2(
     Raises ValueError as knn_accuracy does, and for fewer than 3 pictures.
     """
     targets = np.asarray(values, dtype=np.float64)
-    alphas = {"alpha": np.logspace(-2, 5, 8)}
+    alphas = {"ridge__alpha": np.logspace(-1, 5, 7)}
     predicted = _predict(Ridge(), vectors, targets, groups, alphas)
     return float(r2_score(targets, predicted))
 

@@ -30,7 +30,8 @@ def five_models(data: dict[str, Any]) -> Figure:
     """
 
     def boxes(flags: dict[str, bool]) -> list[str]:
-        convolution = "DA convolutions:\nkernel" + (" + modulation" if flags["modulate"] else " alone")
+        branches = "kernel + modulation" if flags["modulate"] else "kernel alone"
+        convolution = f"DA convolutions:\n{branches}"
         if not flags["degradation_aware"]:
             convolution = "plain convolutions:\nR beside the features"
         return [
@@ -50,11 +51,9 @@ def five_models(data: dict[str, Any]) -> Figure:
         ax.text(0.9, -row, _title(model), ha="right", va="center", weight="bold")
         for left, width, text, usual in zip(lefts, widths, boxes(flags), full, strict=True):
             colour = SAME if text == usual else CHANGED
-            ax.add_patch(
-                FancyBboxPatch(
-                    (left, -row - 0.3), width, 0.6, boxstyle="round,pad=0.05", fc=colour, ec="0.5", lw=0.8
-                )
-            )
+            corner = (left, -row - 0.3)
+            box = FancyBboxPatch(corner, width, 0.6, boxstyle="round,pad=0.05", fc=colour, ec="0.5")
+            ax.add_patch(box)
             ax.text(left + width / 2, -row, text, ha="center", va="center", fontsize=9)
         for left, width, following in zip(lefts, widths, lefts[1:], strict=False):
             style = {"arrowstyle": "->", "color": "0.4"}
@@ -115,18 +114,20 @@ def ablation(data: dict[str, Any]) -> Figure:
         left.plot(widths, values, label=f"{name}, printed in the paper", **style)
     left.set(xlabel="kernel width σ, HR pixels", ylabel="PSNR-Y, dB", xticks=widths)
     left.set_title(f"{data['dataset']} ×4")
-    left.legend(frameon=False, fontsize=8, loc="lower left")
+    left.legend(frameon=False, fontsize=8, loc="lower left", ncols=2)
     low = min(min(values) for values in [*measured.values(), *printed.values()])
     high = max(max(values) for values in [*measured.values(), *printed.values()])
-    left.set_ylim(low - 0.45 * (high - low), high + 0.05 * (high - low))  # room for the legend
+    left.set_ylim(low - 0.3 * (high - low), high + 0.05 * (high - low))  # room for the legend
 
     means = {name: sum(values) / len(values) for name, values in measured.items()}
-    floor = min(means.values())
+    # The bars stand on bicubic: their height is the gain. A model below it lowers the ground.
+    floor = means["bicubic"] - 1.2 * max(0.0, means["bicubic"] - min(means.values()))
     room = max(max(means.values()) - floor, 0.5)
     for place, model in enumerate(MODELS):
         if model in models:
-            right.bar(place, means[model] - floor, bottom=floor, color=MODEL_COLOUR[model], width=0.7)
-            right.text(place, means[model], f"{means[model]:.2f}", ha="center", va="bottom", fontsize=9)
+            top, colour = means[model], MODEL_COLOUR[model]
+            right.bar(place, top - floor, bottom=floor, color=colour, width=0.7)
+            right.text(place, top, f"{top:.2f}", ha="center", va="bottom", fontsize=9)
         else:
             right.bar(place, room, bottom=floor, color="none", ec="0.75", ls=":", width=0.7)
             right.text(
@@ -134,10 +135,11 @@ def ablation(data: dict[str, Any]) -> Figure:
                 color="0.5", fontsize=9,
             )  # fmt: skip
     right.axhline(means["bicubic"], color="0.3", ls="--")
-    right.text(4.45, means["bicubic"], "bicubic", ha="right", va="bottom", fontsize=8, color="0.3")
+    right.text(4.5, means["bicubic"], "bicubic", ha="right", va="top", fontsize=8, color="0.3")
     right.set_xticks(range(len(MODELS)), [_title(model) for model in MODELS], fontsize=8)
     right.set_ylim(floor - 0.1 * room, floor + 1.15 * room)
     right.set(title="mean over the widths, measured here", ylabel="PSNR-Y, dB")
+    figure.supxlabel(" ", fontsize=7)  # room for the mark of the profile
     return figure
 
 
@@ -148,9 +150,8 @@ def crops(data: dict[str, Any]) -> Figure:
     a list of numbers of the whole picture; note, set below the title.
     """
     rows, widths = data["rows"], data["widths"]
-    figure, axes = plt.subplots(
-        len(rows), 1 + len(widths), figsize=(2.3 * (1 + len(widths)), 2.55 * len(rows)), squeeze=False
-    )
+    size = (2.3 * (1 + len(widths)), 2.55 * len(rows))
+    figure, axes = plt.subplots(len(rows), 1 + len(widths), figsize=size, squeeze=False)
     for line, (method, images) in zip(axes, rows.items(), strict=True):
         for ax, image, psnr in zip(line[1:], images, data["psnr"][method], strict=True):
             image_axes(ax, image, note=f"{psnr:.2f} dB")
@@ -171,15 +172,14 @@ def blind(data: dict[str, Any]) -> Figure:
     of widths in training.
     """
     figure, ax = plt.subplots(figsize=(8, 3.8))
-    low, high = data["trained"]
+    _, high = data["trained"]
     ax.axvspan(high, max(data["widths"]), color=CHANGED, alpha=0.7)
     ax.text(high + 0.03, 0.97, "never seen\nin training", transform=ax.get_xaxis_transform(),
             va="top", fontsize=8)  # fmt: skip
     for name, values in data["curves"].items():
-        style = {"color": "0.3", "ls": "--", "label": "bicubic"}
+        line = ax.plot(data["widths"], values, marker=".", color="0.3", ls="--", label=name)[0]
         if name in MODEL_COLOUR:
-            style = {"color": MODEL_COLOUR[name], "ls": "-", "label": _title(name)}
-        ax.plot(data["widths"], values, marker=".", **style)
+            line.set(color=MODEL_COLOUR[name], ls="-", label=_title(name))
     for unseen in data["unseen"]:
         ax.axvline(unseen, color="0.6", ls=":", lw=0.8)
     ax.set(xlabel="kernel width σ, HR pixels", ylabel="PSNR-Y, dB", title=data["dataset"])
@@ -204,7 +204,7 @@ def tsne(data: dict[str, Any]) -> Figure:
     data: maps, by encoder, a list of (x, y); labels, the kernel width of each point; probes, by
     name, knn (accuracy) and r2; chance, the k-NN accuracy of a guess; perplexity; dataset.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), width_ratios=(1, 1, 1.05))
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), width_ratios=(1, 1, 1.1))
     for ax, (name, points) in zip(axes, data["maps"].items(), strict=False):
         _scatter(ax, points, data["labels"])
         ax.set_title(f"{name}, k-NN {100 * data['probes'][name]['knn']:.0f} %")
@@ -218,12 +218,13 @@ def tsne(data: dict[str, Any]) -> Figure:
         values = [data["probes"][name][key] for name in names]
         # A read-out worse than the mean has a negative R²: as useless as 0, and off the picture.
         heights = [max(value, 0) for value in values]
-        bars = ax.bar([i + offset for i in range(len(names))], heights, 0.38, color=colour, label=label)
+        places = [i + offset for i in range(len(names))]
+        bars = ax.bar(places, heights, 0.38, color=colour, label=label)
         ax.bar_label(bars, [f"{value:.2f}" for value in values], fontsize=8)
-    ax.axhline(data["chance"], color="0.3", ls="--", lw=1)
-    ax.text(-0.45, data["chance"], "k-NN by chance", va="bottom", fontsize=8, color="0.3")
-    ax.set_xticks(range(len(names)), [name.replace(" ", "\n", 1) for name in names], fontsize=8)
+    ax.axhline(data["chance"], color="0.3", ls="--", lw=1, label="k-NN by chance")
+    ax.set_xticks(range(len(names)), names, fontsize=8)
     ax.set_ylim(0, 1.3)
     ax.set_title("pictures never seen by the read-out")
-    ax.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
+    figure.supxlabel(" ", fontsize=7)  # room for the mark of the profile
+    ax.legend(frameon=False, fontsize=8, loc="upper left", ncols=3)
     return figure

@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dasrlib.plots.style import PALETTE, image_axes
 
@@ -49,7 +50,7 @@ def two_losses(data: dict[str, Any]) -> Figure:
     difference = 255 * (sr - hr).abs().mean(dim=0)
     figure, axes = plt.subplots(1, 4, figsize=(12, 3.2))
     image_axes(axes[0], hr, "HR")
-    image_axes(axes[1], sr, "SR")
+    image_axes(axes[1], sr, "SR, here bicubic")
     shown = axes[2].imshow(difference.detach().numpy(), cmap="magma", vmin=0)
     axes[2].set(title="|SR − HR|, levels of 255", xticks=[], yticks=[])
     axes[2].set_xlabel(f"their mean is L_SR = {float(difference.mean()):.1f}")
@@ -58,8 +59,9 @@ def two_losses(data: dict[str, Any]) -> Figure:
     axes[3].set(title="logits p_i¹·p_j²/τ", xlabel="second patch j", ylabel="first patch i")
     axes[3].set_xticks(range(len(logits)))
     axes[3].set_yticks(range(len(logits)))
-    for i in range(len(logits)):  # the positives, which L_degrad wants to be the largest of their row
-        axes[3].add_patch(plt.Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, ec=CONTRASTIVE, lw=2))
+    for i in range(len(logits)):  # the positives: L_degrad wants them the largest of their row
+        corner = (i - 0.5, i - 0.5)
+        axes[3].add_patch(plt.Rectangle(corner, 1, 1, fill=False, ec=CONTRASTIVE, lw=2))
     figure.colorbar(shown, ax=axes[3], shrink=0.8)
     return figure
 
@@ -79,6 +81,8 @@ def schedules(data: dict[str, Any]) -> Figure:
             if stage["iterations"][-1] > 0.1 * stages[-1]["iterations"][-1]:
                 ax.text(middle, 1.6e-3, f"stage {number}", ha="center", color=PALETTE[number - 1])
         ax.set(title=f"{profile} profile", xlabel="iteration", yscale="log", ylim=(5e-6, 2.5e-3))
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+        ax.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
     axes[0][0].set_ylabel("learning rate")
     return figure
 
@@ -103,8 +107,8 @@ def loss_curves(data: dict[str, Any]) -> Figure:
         ax.set(title=name, xlabel="iteration")
         ax.set_xlim(0, data["log"][-1]["iteration"] * 1.03)
     axes[0].axhline(math.log(data["batch"]), color="0.3", ls="--", label=f"ln {data['batch']}")
-    axes[0].legend(frameon=False, fontsize=8)
-    axes[1].legend(frameon=False, fontsize=8)
+    for ax in axes:
+        ax.legend(frameon=False, fontsize=8, loc="upper right")
     return figure
 
 
@@ -117,13 +121,24 @@ def queue_fills(data: dict[str, Any]) -> Figure:
     full = queue / size
     figure, ax = plt.subplots(figsize=(6.5, 3.2))
     ax.plot(range(1, len(losses) + 1), losses, "o-", color=CONTRASTIVE, ms=4)
-    ax.axhline(math.log(queue + 1), color="0.3", ls="--")
-    ax.text(len(losses), math.log(queue + 1), f"ln {queue + 1}", ha="right", va="bottom", color="0.3")
+    level = math.log(queue + 1)
+    ax.axhline(level, color="0.3", ls="--")
+    ax.text(len(losses), level, f"ln {queue + 1}", ha="right", va="bottom", color="0.3")
     ax.axvline(full + 1, color="0.6", ls=":")
     ax.text(full + 1.3, 0.1, "from here on no random\nentry is left", fontsize=8, color="0.35")
-    ax.set(xlabel="batch", ylabel="contrastive loss", ylim=(-0.2, math.log(queue + 1) + 0.6))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="batch", ylabel="contrastive loss", ylim=(-0.2, level + 0.6))
     ax.set_title("The rise, with a learning rate of zero")
     return figure
+
+
+NO_RISE = (
+    "The paper's loss rises first: it starts near 0, against a queue of\n"
+    "random vectors, which real embeddings then replace. Here the wrong\n"
+    "answers are the batch's own, so it starts near ln B and falls."
+)
+SMALL: dict[str, Any] = {"fontsize": 8, "color": "0.3"}
+NO_ZERO = "It need not reach 0: neighbouring widths look the same, and count as different."
 
 
 def _stages_on(ax: Axes, log: list[dict[str, Any]]) -> float:
@@ -138,23 +153,30 @@ def _stages_on(ax: Axes, log: list[dict[str, Any]]) -> float:
 def training_log(data: dict[str, Any]) -> Figure:
     """A run's contrastive loss, SR loss and held-out PSNR against minutes (§4.1).
 
-    data: log, the records of `Run.log`; batches, of stages 1 and 2; optionally bicubic, the PSNR of
-    bicubic enlargement on the same held-out crops by kernel width; title.
+    data: log, the records of `Run.log`; recipe; batches, of stages 1 and 2; title; optionally
+    bicubic, the PSNR of bicubic enlargement on the same held-out crops by kernel width.
     """
     log = data["log"]
     last = log[-1]["minutes"]
     figure, axes = plt.subplots(3, 1, figsize=(8, 8.4), sharex=True)
-    end = [_stages_on(ax, log) for ax in axes][0]
+    end = max(_stages_on(ax, log) for ax in axes)
 
     contrastive = [(r["minutes"], r["contrastive"]) for r in log if "contrastive" in r]
     if contrastive:
         axes[0].plot(*zip(*contrastive, strict=True), color=CONTRASTIVE, lw=1.2)
     for size, start, stop in zip(data["batches"], (0, end), (end, last), strict=True):
         if stop > start:
-            axes[0].hlines(math.log(size), start, stop, color="0.3", ls="--")
-            place = {"xy": (stop, math.log(size)), "ha": "right" if start else "left", "va": "bottom"}
-            axes[0].annotate(f"ln {size}: knows nothing", **place, fontsize=8, color="0.3")
-    axes[0].set(ylabel="contrastive loss", ylim=(0, math.log(max(data["batches"])) * 1.22))
+            level, side = math.log(size), "right" if start else "left"
+            axes[0].hlines(level, start, stop, color="0.3", ls="--")
+            name = f" ln {size}: knows nothing"
+            axes[0].text(stop, level, name, ha=side, va="bottom", fontsize=8, color="0.3")
+    top = max([math.log(max(data["batches"])), *(value for _, value in contrastive)])
+    axes[0].set(ylabel="contrastive loss", ylim=(0, 1.25 * top))
+    if data["recipe"] == "in-batch":
+        axes[0].text(
+            0.99, 0.97, NO_RISE, ha="right", va="top", transform=axes[0].transAxes, **SMALL
+        )
+    axes[0].text(0.99, 0.04, NO_ZERO, ha="right", transform=axes[0].transAxes, **SMALL)
     axes[0].set_title(data.get("title", ""), fontsize=10)
 
     sr = [(r["minutes"], r["sr"]) for r in log if "sr" in r]
@@ -179,10 +201,13 @@ def training_log(data: dict[str, Any]) -> Figure:
         axes[2].set_ylim(bottom=lowest - 0.6)
     name = "held-out PSNR, dB" + ("\n(dotted: bicubic)" if data.get("bicubic") else "")
     axes[2].set(xlabel="minutes", ylabel=name, xlim=(0, last * 1.01))
-    for ax in axes[:1]:
-        if end:
-            ax.text(end, ax.get_ylim()[1], " stage 2", va="top", fontsize=9)
-            ax.text(end, ax.get_ylim()[1], "stage 1 ", va="top", ha="right", fontsize=9)
+    for ax in axes if end else []:
+        across = ax.get_xaxis_transform()
+        ax.text(end, 0.97, " stage 2", va="top", fontsize=8, transform=across)
+        upright = {"rotation": 90} if end < 0.1 * last else {}  # where the word is too long
+        ax.text(
+            end, 0.97, "stage 1 ", va="top", ha="right", fontsize=8, transform=across, **upright
+        )
     return figure
 
 
@@ -196,7 +221,7 @@ def budgets(data: dict[str, Any]) -> Figure:
     for ax, key in zip(axes, ("iterations", "hours"), strict=True):
         values = [data["profiles"][name][key] for name in names]
         bars = ax.barh(names, values, color=PALETTE[: len(names)])
-        ax.bar_label(bars, [f" {value:,.0f}" if value >= 10 else f" {value:.2g}" for value in values])
+        ax.bar_label(bars, [f" {v:,.0f}" if v >= 10 else f" {v:.2g}" for v in values])
         ax.set_xscale("log")
         ax.set_xlim(right=max(values) * 12)
         ax.invert_yaxis()
