@@ -40,7 +40,9 @@ def _one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
     def told(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except (ValueError, OSError, RuntimeError) as error:
+        except typer.Exit:  # a RuntimeError too, and no error
+            raise
+        except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
             # OSError's own text is a tuple of number and reason; those of this library are
             # sentences.
             typer.echo(f"dasr: {error}", err=True)

@@ -233,6 +233,8 @@ class Degradations:
 
     def __getitem__(self, index: int | slice | Tensor) -> Degradations:
         """The chosen degradations, still a batch."""
+        if isinstance(index, int) and not -len(self) <= index < len(self):
+            raise IndexError(f"there are {len(self)} degradations, got index {index}")
         chosen = slice(index, index + 1 or None) if isinstance(index, int) else index
         return self._map(lambda t: t[chosen])
 

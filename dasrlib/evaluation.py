@@ -25,6 +25,8 @@ def luminance(images: Tensor) -> Tensor:
 
 
 def _comparable(sr: Tensor, hr: Tensor, shave: int) -> tuple[Tensor, Tensor]:
+    if hr.ndim not in (3, 4) or hr.shape[:-3].numel() != 1:
+        raise ValueError(f"expected one picture, (3, H, W) or (1, 3, H, W), got {tuple(hr.shape)}")
     if sr.shape != hr.shape:
         raise ValueError(f"SR is {tuple(sr.shape)} and HR is {tuple(hr.shape)}: they must be equal")
     if min(hr.shape[-2:]) <= 2 * shave:
@@ -53,6 +55,11 @@ def ssim_y(sr: Tensor, hr: Tensor, shave: int) -> float:
     sr, hr: (3, H, W) or (1, 3, H, W) in [0, 1]. Raises ValueError as psnr_y does.
     """
     y_sr, y_hr = _comparable(sr, hr, shave)
+    if min(y_hr.shape[-2:]) < 11:
+        raise ValueError(
+            f"{y_hr.shape[-2]}×{y_hr.shape[-1]} pixels are left after shaving: "
+            "SSIM needs at least its window, 11×11"
+        )
     return float(
         structural_similarity(
             y_sr.squeeze(0).numpy(),

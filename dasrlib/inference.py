@@ -52,13 +52,16 @@ def upscale(
     lr = image if isinstance(image, Tensor) else data.load_image(image)
     if lr.ndim != 3 or lr.shape[0] != 3:
         raise ValueError(f"expected a picture (3, H, W), got {tuple(lr.shape)}")
-    if not lr.is_floating_point() or lr.min() < 0 or lr.max() > 1:
+    h, w = lr.shape[-2:]
+    if min(h, w) < 3:
+        raise ValueError(f"a picture of {h}×{w} is too small: each side must be at least 3 pixels")
+    if not lr.is_floating_point() or not bool(((lr >= 0) & (lr <= 1)).all()):
         raise ValueError("expected a float picture in [0, 1]: divide bytes by 255")
     if tile is not None and tile < 32:
         raise ValueError(f"tile must be at least 32 LR pixels, got {tile}")
     device = next(model.parameters()).device
-    lr = lr[None].to(device, memory_format=torch.channels_last)
-    if tile is None:
+    lr = lr[None].to(device, torch.float32, memory_format=torch.channels_last)
+    if tile is None or max(h, w) <= tile:
         return quantise(model(lr))[0].cpu()
 
     boxes = [(y, x) for y in _tiles(lr.shape[-2], tile) for x in _tiles(lr.shape[-1], tile)]

@@ -111,7 +111,7 @@ def ridge_r2(
     Raises ValueError as knn_accuracy does, and for fewer than 3 pictures.
     """
     targets = np.asarray(values, dtype=np.float64)
-    alphas = {"ridge__alpha": np.logspace(-1, 5, 7)}
+    alphas = {"ridge__alpha": np.logspace(0, 4, 5)}
     predicted = _predict(Ridge(), vectors, targets, groups, alphas)
     return float(r2_score(targets, predicted))
 

@@ -83,6 +83,12 @@ def info_nce(logits: Tensor, positive: Tensor) -> Tensor:
     return (torch.logsumexp(logits, dim=1) - at_positive).mean()
 
 
+def _unit(embedding: Tensor) -> Tensor:
+    """Embeddings at unit length, in float32 at least."""
+    wide = embedding.float() if embedding.dtype in (torch.bfloat16, torch.float16) else embedding
+    return F.normalize(wide, dim=1)
+
+
 class Contrast(NamedTuple):
     """One contrastive step: the loss, the queries' representations (B, 256), the logits (B, N)."""
 
@@ -138,15 +144,15 @@ class MoCo(nn.Module):
         """query, key: (B, 3, H, W), two patches of each of B pictures. Logits: the positive
         first."""
         representation, embedding = self.query_encoder(query)
-        p1 = F.normalize(embedding.to(self.queue.dtype), dim=1)
+        p1 = _unit(embedding)
         with torch.no_grad():
             if self.training:
                 self._update_key_encoder()
-            p2 = F.normalize(self.key_encoder(key)[1].to(self.queue.dtype), dim=1)
-        with_positive = (p1 * p2).sum(dim=1, keepdim=True)  # p_i¹·p_i²
-        with_negatives = (
-            p1 @ self.queue.clone()
-        )  # p_i¹·p_queue^j; a copy, for the queue changes below
+            p2 = _unit(self.key_encoder(key)[1])
+        # Divided by τ, a similarity in bfloat16 would be off by 0.05: autocast ends here.
+        with torch.autocast(query.device.type, enabled=False):
+            with_positive = (p1 * p2).sum(dim=1, keepdim=True)  # p_i¹·p_i²
+            with_negatives = p1 @ self.queue.clone()  # p_i¹·p_queue^j; the queue changes below
         logits = torch.cat([with_positive, with_negatives], dim=1) / self.temperature
         if self.training:
             self._enqueue(p2)
@@ -175,8 +181,9 @@ class InBatch(nn.Module):
             raise ValueError(f"in-batch negatives need a batch of at least 2 pictures, got {b}")
         # One pass over both halves: BatchNorm sees queries and keys together and marks neither.
         representation, embedding = self.query_encoder(torch.cat([query, key]))
-        p1, p2 = F.normalize(embedding.float(), dim=1).chunk(2)
-        logits = p1 @ p2.T / self.temperature
+        p1, p2 = _unit(embedding).chunk(2)
+        with torch.autocast(query.device.type, enabled=False):  # as in MoCo
+            logits = p1 @ p2.T / self.temperature
         diagonal = torch.arange(b, device=logits.device)
         loss = (info_nce(logits, diagonal) + info_nce(logits.T, diagonal)) / 2
         return Contrast(loss, representation[:b], logits)

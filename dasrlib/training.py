@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -20,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from dasrlib import data, evaluation, profiles, provenance, weights
+from dasrlib import data, evaluation, paper, profiles, provenance, weights
 from dasrlib.degradation import DegradationSpace, crop_to_multiple, degrade
 from dasrlib.files import whole_file
 from dasrlib.network import MODELS, BlindSR
@@ -29,7 +33,6 @@ from dasrlib.profiles import Profile, Stage
 from dasrlib.representation import Encoder, InBatch, MoCo
 
 LOG_EVERY = 25  # iterations; the log holds means over them
-VALIDATION_WIDTHS = (0, 1.2, 2.4, 3.6)
 VALIDATION_CROP = 192  # HR pixels
 
 
@@ -76,6 +79,26 @@ class _Losses:
     iterations: int = 0
 
 
+@contextmanager
+def _interrupt_noted() -> Iterator[list[int]]:
+    """Ctrl-C is noted in the list, so that an iteration is never cut; a second one is obeyed."""
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # only the main thread may handle signals
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Run:
     """One training run in its folder: what to train, on what, and how far it is.
 
@@ -99,6 +122,10 @@ class Run:
         self.folder = Path(folder)
         self.profile = profiles.get(profile) if isinstance(profile, str) else profile
         self.space = space or DegradationSpace.isotropic(scale)
+        if self.space.scale != scale:
+            raise ValueError(
+                f"the degradations are of scale {self.space.scale}, the model of {scale}"
+            )
         self.seed = seed
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         # Read now: the code that runs is the code of now, whatever is committed meanwhile.
@@ -118,6 +145,13 @@ class Run:
 
         train, held_out = images or load_images(self.profile)
         self.patches = PatchPairs(train, self.profile.patch * scale)
+        smallest = 2 * scale + 11  # what SSIM's window needs after shaving
+        for name, image in held_out:
+            if min(image.shape[-2:]) < smallest:
+                raise ValueError(
+                    f"the held-out picture {name} is {image.shape[-2]}×{image.shape[-1]}, too small "
+                    f"to measure: each side must be at least {smallest} pixels"
+                )
         self.held_out = [(name, _centre(image, VALIDATION_CROP, scale)) for name, image in held_out]
         if self.checkpoint.exists():
             self._resume()
@@ -210,7 +244,9 @@ class Run:
         then."""
         if not self.log_path.exists():
             return []
-        return [json.loads(line) for line in self.log_path.read_text().splitlines()]
+        # A line without its end was being written when the machine stopped.
+        whole, _, _ = self.log_path.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def _write_log(self, record: dict[str, Any]) -> None:
         with self.log_path.open("a") as file:
@@ -260,22 +296,25 @@ class Run:
         return l_sr.detach(), l_degrad.detach()
 
     def validate(self) -> dict[str, float]:
-        """Mean PSNR-Y on the held-out pictures for each of four kernel widths."""
-        degradations = evaluation.isotropic_grid(self.model.scale, VALIDATION_WIDTHS)
+        """Mean PSNR-Y on the held-out pictures for each of the scale's kernel widths in Table 2."""
+        widths = paper.kernel_widths(self.model.scale)
+        degradations = evaluation.isotropic_grid(self.model.scale, widths)
         return evaluation.mean(evaluation.benchmark(self.model, self.held_out, degradations))
 
     def train(self, minutes: float | None = None, progress: bool = True) -> bool:
         """Trains on from where the run is; returns whether it came to its end.
 
         minutes: stop cleanly, with a checkpoint, after so many minutes of this call. An interrupt
-        (Ctrl-C) leaves a checkpoint too.
+        (Ctrl-C) ends the iteration and leaves a checkpoint; a second one does not wait.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.iteration == 0:
+            self.log_path.unlink(missing_ok=True)  # of a run that was killed before a checkpoint
         started, before = time.monotonic(), self.minutes
         saved = started
         bar = tqdm(total=self.iterations, initial=self.iteration, disable=not progress, unit="it")
-        try:
-            while self.iteration < self.iterations:
+        with bar, _interrupt_noted() as interrupted:
+            while self.iteration < self.iterations and not interrupted:
                 if minutes is not None and time.monotonic() - started > minutes * 60:
                     break
                 l_sr, l_degrad = self._step()
@@ -289,9 +328,11 @@ class Run:
                 if time.monotonic() - saved > self.profile.checkpoint_minutes * 60:
                     self.save_checkpoint()
                     saved = time.monotonic()
-        finally:
-            bar.close()
+            # Not in a `finally`: what breaks off an iteration leaves it half done, and the last
+            # checkpoint is a whole one.
             self.save_checkpoint()
+        if interrupted:
+            raise KeyboardInterrupt
         if self.iteration < self.iterations:
             return False
         self._finish()

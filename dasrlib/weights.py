@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -92,13 +93,21 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-    model = BlindSR(
-        description["scale"],
-        Sizes(**description["sizes"]),
-        description["model"],
-        description["encoder_input"],
-    )
-    model.load_state_dict(tensors)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} has a damaged header: {error}") from error
+    try:
+        model = BlindSR(
+            description["scale"],
+            Sizes(**description["sizes"]),
+            description["model"],
+            description["encoder_input"],
+        )
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(
+            f"{path} does not hold the network that its header describes ({first})"
+        ) from error
     return model.eval().to(device)
 
 
@@ -167,5 +176,12 @@ def load_authors(path: str | Path, scale: int) -> BlindSR:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{path} cannot be read as tensors alone: expected the authors' .pt checkpoint"
+        ) from error
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} holds a {type(state).__name__}: expected a checkpoint's tensors")
     return from_authors(state, scale)

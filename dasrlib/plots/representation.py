@@ -181,13 +181,14 @@ def cosines(data: dict[str, Any]) -> Figure:
 def rise(data: dict[str, Any]) -> Figure:
     """The loss from queues of random vectors and of real keys, as training steps replace them.
 
-    data: losses, by label, one for each step; ln_n, the loss at chance; full, the step at which
-    no random vector is left.
+    data: losses, by label, one for each step; guessing, for each step, the loss of guessing among
+    the real keys; full, the first step without a random vector.
     """
     figure, ax = plt.subplots(figsize=(7, 3.8))
     for (label, losses), style in zip(data["losses"].items(), ("-", "--"), strict=False):
         ax.plot(range(1, len(losses) + 1), losses, style, lw=2, label=label)
-    ax.axhline(data["ln_n"], color=GREY, ls=":", label=f"ln N = {data['ln_n']:.2f}")
+    guessing = data["guessing"]
+    ax.plot(range(1, len(guessing) + 1), guessing, ":", color="black", label="ln(1 + real keys)")
     ax.axvline(data["full"], color="0.85", zorder=0)
     ax.annotate(
         "no random vector left",
