@@ -149,8 +149,8 @@ class Run:
         for name, image in held_out:
             if min(image.shape[-2:]) < smallest:
                 raise ValueError(
-                    f"the held-out picture {name} is {image.shape[-2]}×{image.shape[-1]}, too small "
-                    f"to measure: each side must be at least {smallest} pixels"
+                    f"the held-out picture {name} is {image.shape[-2]}×{image.shape[-1]}, "
+                    f"too small to measure: each side must be at least {smallest} pixels"
                 )
         self.held_out = [(name, _centre(image, VALIDATION_CROP, scale)) for name, image in held_out]
         if self.checkpoint.exists():
