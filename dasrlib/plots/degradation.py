@@ -110,10 +110,10 @@ def kernels(kernels: Tensor, labels: Sequence[str]) -> Figure:
     for i, (kernel, label) in enumerate(zip(kernels, labels, strict=True)):
         kernel_axes(figure.add_subplot(grid[0, i]), kernel, label)
         middle.semilogy(offsets, kernel[size // 2].numpy(), marker="o", markersize=3, label=label)
-    middle.set_ylim(1e-5, 2)
+    middle.set(xlim=(-size / 2, 0.8 * size), ylim=(1e-5, 2))
     middle.set_xlabel("HR pixels from the middle")
     middle.set_ylabel("weight in the middle row")
-    middle.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.8, 1))
+    middle.legend(frameon=False, loc="upper right")
     return figure
 
 

@@ -279,7 +279,8 @@ def _scatter(ax: Axes, points: np.ndarray, widths: np.ndarray, title: str) -> No
             lw=0,
             label=f"σ = {level:g}",
         )
-    ax.set(xticks=[], yticks=[], aspect="equal", title=title)
+    ax.set(xticks=[], yticks=[], title=title)
+    ax.set_aspect("equal", adjustable="datalim")  # both axes in one unit, whatever it is
     ax.spines[:].set_visible(False)
 
 
@@ -287,21 +288,22 @@ def degradation_maps(data: dict[str, Any]) -> Figure:
     """t-SNE maps of pictures under several kernel widths, coloured by the width (§4.2).
 
     data: widths, σ of each of N points; maps, by title, points (N pairs of numbers), knn (0..1) and
-    r2; baseline, the knn and r2 of the pixel statistics; chance, of the k-NN, 0..1; perplexity.
-    Plain lists and numbers.
+    r2; baseline, the knn and r2 of the pixel statistics; chance, of the k-NN, 0..1; perplexity and
+    seed of the t-SNE. Plain lists and numbers.
     """
     maps = data["maps"]
     widths = np.asarray(data["widths"])
-    figure, axes = plt.subplots(1, len(maps), figsize=(4.6 * len(maps), 4.9), squeeze=False)
+    figure, axes = plt.subplots(1, len(maps), figsize=(4.6 * len(maps), 4), squeeze=False)
     for ax, (title, run) in zip(axes[0], maps.items(), strict=True):
         numbers = f"k-NN {100 * run['knn']:.0f} %, R² {run['r2']:.2f}"
         _scatter(ax, np.asarray(run["points"]), widths, f"{title}\n{numbers}")
     axes[0, -1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     baseline = data["baseline"]
     figure.supxlabel(
-        f"t-SNE, perplexity {data['perplexity']:g}; a point is one picture under one width. k-NN: "
-        f"chance {100 * data['chance']:.0f} %, pixel statistics {100 * baseline['knn']:.0f} % "
-        f"(R² {baseline['r2']:.2f})",
+        "a point is one picture under one width; "
+        f"t-SNE with perplexity {data['perplexity']:g} and seed {data['seed']}\n"
+        f"k-NN by chance {100 * data['chance']:.0f} %, by six pixel statistics "
+        f"{100 * baseline['knn']:.0f} % (R² {baseline['r2']:.2f})",
         fontsize=9,
     )
     return figure
