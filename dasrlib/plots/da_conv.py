@@ -24,14 +24,14 @@ def diagram() -> Figure:
         (0.0, 1.0, "features F\n(B, 64, H, W)", ""),
         (1.7, 1.0, "each channel with\nits own kernel", "depth-wise"),
         (3.4, 1.0, "each channel times\nits coefficient", "modulation"),
-        (1.7, 0.0, "mixes the channels", "LeakyReLU, 1×1"),
-        (3.4, 0.0, "sum (B, 64, H, W)", ""),
+        (1.7, -0.4, "mixes the channels", "LeakyReLU, 1×1"),
+        (3.4, -0.4, "sum (B, 64, H, W)", ""),
     )
     # R goes round to the second branch along the top, F below: the bent ways are drawn as two.
     arrows = ((0, 1), (1, 4), (2, 5), (3, 4), (4, 6), (6, 7), (5, 7))
-    figure = flow(boxes, arrows, (8.5, 4.2))
+    figure = flow(boxes, arrows, (8.5, 4.5))
     ax = figure.axes[0]
-    ax.set_ylim(-0.4, 2.85)
+    ax.set_ylim(-0.8, 2.85)
     for y, bend in ((2.0, -0.32), (1.0, 0.32)):
         way = {"arrowstyle": "->", "color": "0.3", "shrinkA": 42, "shrinkB": 52}
         ax.annotate(
