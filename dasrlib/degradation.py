@@ -98,7 +98,7 @@ def blur(images: Tensor, kernels: Tensor) -> Tensor:
     Returns (B, C, H, W). Raises ValueError for an even k, or a picture that is not larger than k
     // 2.
     """
-    b, _, h, w = images.shape
+    b, c, h, w = images.shape
     k = kernels.shape[-1]
     if k % 2 == 0:
         raise ValueError(f"kernel size must be odd, got {k}")
@@ -111,10 +111,11 @@ def blur(images: Tensor, kernels: Tensor) -> Tensor:
         )
     kernels = kernels.to(images).expand(b, k, k)
     padded = F.pad(images, (k // 2,) * 4, mode="reflect")
-    # The colours go into the batch dimension and the images into the channels, so that `groups`
-    # gives every image its own kernel. conv2d correlates: the flip makes it a convolution.
-    out = F.conv2d(padded.transpose(0, 1), kernels.flip(-2, -1)[:, None], groups=b)
-    return out.transpose(0, 1).contiguous()
+    # As in §3.2.2: the batch is folded into the channels, and with B·C groups every image has its
+    # own kernel. conv2d correlates: the flip makes it a convolution.
+    folded = padded.reshape(1, b * c, *padded.shape[-2:])
+    weights = kernels.flip(-2, -1).repeat_interleave(c, dim=0)[:, None]
+    return F.conv2d(folded, weights, groups=b * c).view(b, c, h, w)
 
 
 def _cubic(x: Tensor) -> Tensor:

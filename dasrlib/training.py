@@ -89,10 +89,12 @@ def _interrupt_noted() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         noted.append(number)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield noted  # only the main thread may handle signals
+    before = signal.getsignal(signal.SIGINT)
+    # Only the main thread may handle signals, and a job that was told to ignore them goes on so.
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield noted
         return
-    before = signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, note)
     try:
         yield noted
     finally:

@@ -183,6 +183,7 @@ def blind(data: dict[str, Any]) -> Figure:
     for unseen in data["unseen"]:
         ax.axvline(unseen, color="0.6", ls=":", lw=0.8)
     ax.set(xlabel="kernel width σ, HR pixels", ylabel="PSNR-Y, dB", title=data["dataset"])
+    ax.set_xlim(min(data["widths"]), max(data["widths"]) + 0.02)
     ax.legend(frameon=False, loc="lower left")
     return figure
 
@@ -207,7 +208,7 @@ def tsne(data: dict[str, Any]) -> Figure:
     figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), width_ratios=(1, 1, 1.1))
     for ax, (name, points) in zip(axes, data["maps"].items(), strict=False):
         _scatter(ax, points, data["labels"])
-        ax.set_title(f"{name}, k-NN {100 * data['probes'][name]['knn']:.0f} %")
+        ax.set_title(f"{name}, k-NN {100 * data['probes'][name]['knn']:.1f} %")
         ax.set_xlabel(f"t-SNE of {data['dataset']}, perplexity {data['perplexity']:g}", fontsize=8)
     axes[0].legend(fontsize=8, markerscale=1.6, loc="best")
     ax, names = axes[2], list(data["probes"])
@@ -220,7 +221,7 @@ def tsne(data: dict[str, Any]) -> Figure:
         heights = [max(value, 0) for value in values]
         places = [i + offset for i in range(len(names))]
         bars = ax.bar(places, heights, 0.38, color=colour, label=label)
-        ax.bar_label(bars, [f"{value:.2f}" for value in values], fontsize=8)
+        ax.bar_label(bars, [f"{value:.3f}" for value in values], fontsize=8)
     ax.axhline(data["chance"], color="0.3", ls="--", lw=1, label="k-NN by chance")
     ax.set_xticks(range(len(names)), names, fontsize=8)
     ax.set_ylim(0, 1.3)

@@ -236,6 +236,7 @@ def told(data: dict[str, Any]) -> Figure:
         "cividis",
     )
     for ax, crop in zip(right.subplots(2, 2).flat, data["crops"], strict=True):
-        image_axes(ax, unpacked(crop["picture"]), crop["title"], f"{crop['psnr_y']:.2f} dB")
+        title = f"{crop['title']}\n{crop['psnr_y']:.2f} dB"
+        image_axes(ax, unpacked(crop["picture"]), title)
         ax.title.set_fontsize(9)
     return leave_room(figure)

@@ -303,7 +303,7 @@ def degradation_maps(data: dict[str, Any]) -> Figure:
         "a point is one picture under one width; "
         f"t-SNE with perplexity {data['perplexity']:g} and seed {data['seed']}\n"
         f"k-NN by chance {100 * data['chance']:.0f} %, by six pixel statistics "
-        f"{100 * baseline['knn']:.0f} % (R² {baseline['r2']:.2f})",
+        f"{100 * baseline['knn']:.0f} % (R² {baseline['r2']:.2f})\n",
         fontsize=9,
     )
     return figure

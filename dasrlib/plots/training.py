@@ -108,7 +108,8 @@ def loss_curves(data: dict[str, Any]) -> Figure:
         ax.set_xlim(0, data["log"][-1]["iteration"] * 1.03)
     axes[0].axhline(math.log(data["batch"]), color="0.3", ls="--", label=f"ln {data['batch']}")
     for ax in axes:
-        ax.legend(frameon=False, fontsize=8, loc="upper right")
+        ax.set_ylim(0, 1.4 * ax.get_ylim()[1])  # room for the legend
+    axes[0].legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
     return figure
 
 
@@ -127,7 +128,7 @@ def queue_fills(data: dict[str, Any]) -> Figure:
     ax.axvline(full + 1, color="0.6", ls=":")
     ax.text(full + 1.3, 0.1, "from here on no random\nentry is left", fontsize=8, color="0.35")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set(xlabel="batch", ylabel="contrastive loss", ylim=(-0.2, level + 0.6))
+    ax.set(xlabel="batch", ylabel="contrastive loss", ylim=(-0.2, max(level, *losses) + 0.6))
     ax.set_title("The rise, with a learning rate of zero")
     return figure
 
@@ -204,10 +205,10 @@ def training_log(data: dict[str, Any]) -> Figure:
     for ax in axes if end else []:
         across = ax.get_xaxis_transform()
         ax.text(end, 0.97, " stage 2", va="top", fontsize=8, transform=across)
-        upright = {"rotation": 90} if end < 0.1 * last else {}  # where the word is too long
-        ax.text(
-            end, 0.97, "stage 1 ", va="top", ha="right", fontsize=8, transform=across, **upright
-        )
+        if end > 0.1 * last:  # else there is no room for the word
+            ax.text(end, 0.97, "stage 1 ", va="top", ha="right", fontsize=8, transform=across)
+        else:
+            ax.text(end, 0.03, "stage 1", ha="right", fontsize=8, transform=across, rotation=90)
     return figure
 
 
