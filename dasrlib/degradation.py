@@ -6,16 +6,18 @@ noise levels on the 0..255 scale, as the paper writes them.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dasrlib import paper
+from dasrlib.devices import moved
+from dasrlib.reduction import blur, blur_and_reduce
+from dasrlib.reduction import resize_bicubic as resize_bicubic
 
 KERNEL_SIZE = paper.KERNEL_SIZE
 SCALES = paper.SCALES
@@ -38,14 +40,28 @@ def _grid(size: int, like: Tensor) -> tuple[Tensor, Tensor]:
     return x, y
 
 
+def _line(value: float | Sequence[float] | Tensor) -> Tensor:
+    return torch.atleast_1d(torch.as_tensor(value, dtype=torch.float32))
+
+
 def _widths(name: str, value: float | Sequence[float] | Tensor) -> Tensor:
-    widths = torch.atleast_1d(torch.as_tensor(value, dtype=torch.float32))
+    widths = _line(value)
     if not bool((widths > 0).all()):
+        none = widths.min().item() == 0
         raise ValueError(
-            f"{name} must be positive, got {widths.min().item():g}; "
-            "for no blur at all use Degradations.isotropic, where a width of 0 means that"
+            f"{name} must be positive, got {widths.min().item():g}"
+            + ("; Degradations.isotropic takes a width of 0 for no blur at all" if none else "")
         )
+    if bool(widths.isinf().any()):
+        raise ValueError(f"{name} must be finite, got inf")
     return widths
+
+
+def _angles(value: float | Sequence[float] | Tensor) -> Tensor:
+    angles = _line(value)
+    if not bool(angles.isfinite().all()):
+        raise ValueError(f"theta must be a finite angle in radians, got {angles.sum().item():g}")
+    return angles
 
 
 def _normalised(weights: Tensor) -> Tensor:
@@ -76,10 +92,10 @@ def anisotropic_kernels(
     lambda1, lambda2: (B,) or numbers, > 0, standard deviations along the two axes in HR pixels.
     theta: (B,) or a number, radians: the angle of the λ1 axis from the x axis, counted in the
     direction from x (right) to y (down the picture). size: odd. Returns (B, size, size), float32.
-    Raises ValueError for an even size or a width that is not positive.
+    Raises ValueError for an even size, a width that is not positive or an angle that is no number.
     """
     l1, l2 = _widths("lambda1", lambda1), _widths("lambda2", lambda2)
-    angle = torch.atleast_1d(torch.as_tensor(theta, dtype=torch.float32))
+    angle = _angles(theta)
     x, y = _grid(size, l1)
     # Coordinates along the two axes of the ellipse, (x, y) U; then −½ (x, y) Σ⁻¹ (x, y)ᵀ is a
     # plain sum.
@@ -89,74 +105,6 @@ def anisotropic_kernels(
     # k(x, y) ∝ exp(−½ (along1² / λ1² + along2² / λ2²))
     exponent = (along1 / l1[:, None, None]) ** 2 + (along2 / l2[:, None, None]) ** 2
     return _normalised(torch.exp(-exponent / 2))
-
-
-def blur(images: Tensor, kernels: Tensor) -> Tensor:
-    """I ⊗ k with one kernel per image and reflected borders (§3.1).
-
-    images: (B, C, H, W). kernels: (B, k, k), k odd, or (1, k, k) for all images.
-    Returns (B, C, H, W). Raises ValueError for an even k, or a picture that is not larger than k
-    // 2.
-    """
-    b, c, h, w = images.shape
-    k = kernels.shape[-1]
-    if k % 2 == 0:
-        raise ValueError(f"kernel size must be odd, got {k}")
-    if kernels.shape[0] not in (1, b):
-        raise ValueError(f"expected 1 kernel or {b}, one per image, got {kernels.shape[0]}")
-    if min(h, w) <= k // 2:
-        raise ValueError(
-            f"a picture of {h}×{w} is too small for a {k}×{k} kernel: "
-            f"each side must be at least {k // 2 + 1} pixels"
-        )
-    kernels = kernels.to(images).expand(b, k, k)
-    padded = F.pad(images, (k // 2,) * 4, mode="reflect")
-    # As in §3.2.2: the batch is folded into the channels, and with B·C groups every image has its
-    # own kernel. conv2d correlates: the flip makes it a convolution.
-    folded = padded.reshape(1, b * c, *padded.shape[-2:])
-    weights = kernels.flip(-2, -1).repeat_interleave(c, dim=0)[:, None]
-    return F.conv2d(folded, weights, groups=b * c).view(b, c, h, w)
-
-
-def _cubic(x: Tensor) -> Tensor:
-    """Keys' cubic with a = −0.5, the interpolation kernel of MATLAB's imresize."""
-    x = x.abs()
-    inner = (1.5 * x - 2.5) * x**2 + 1
-    outer = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return torch.where(x <= 1, inner, torch.where(x <= 2, outer, torch.zeros_like(x)))
-
-
-@lru_cache(maxsize=64)
-def _resize_matrix(length: int, scale: float) -> Tensor:
-    """The (output, input) matrix that resizes a line of `length` pixels as MATLAB's imresize
-    does."""
-    out_length = math.ceil(length * scale - 1e-9)
-    stretch = min(scale, 1.0)  # < 1 widens the kernel when reducing: the antialiasing
-    support = 4.0 / stretch
-    # Pixel centres of the output, in input coordinates that count pixels from 0.
-    centre = (torch.arange(out_length, dtype=torch.float64) + 0.5) / scale - 0.5
-    first = torch.floor(centre - support / 2)
-    taps = first[:, None] + torch.arange(math.ceil(support) + 2, dtype=torch.float64)
-    weights = stretch * _cubic((centre[:, None] - taps) * stretch)
-    weights = weights / weights.sum(dim=1, keepdim=True)
-    # The released code repeats the border pixel where MATLAB mirrors the picture; the released
-    # code is what the reproduction is measured against.
-    index = taps.clamp(0, length - 1).long()
-    matrix = torch.zeros(out_length, length, dtype=torch.float64)
-    return matrix.scatter_add_(1, index, weights).float()
-
-
-def resize_bicubic(images: Tensor, scale: float) -> Tensor:
-    """Bicubic resizing as MATLAB's imresize does it: antialiased, a = −0.5 (§3.1).
-
-    At the borders the outermost pixel is repeated, as in the released code (MATLAB mirrors).
-    images: (B, C, H, W). scale: 1/4, 4, ... > 0. Returns (B, C, ⌈H·scale⌉, ⌈W·scale⌉), not rounded.
-    """
-    if not scale > 0:
-        raise ValueError(f"scale must be positive, got {scale}")
-    rows = _resize_matrix(images.shape[-2], float(scale)).to(images)
-    columns = _resize_matrix(images.shape[-1], float(scale)).to(images)
-    return rows @ (images @ columns.T)
 
 
 def quantise(images: Tensor) -> Tensor:
@@ -180,6 +128,9 @@ class Degradations:
     lambda2: Tensor
     theta: Tensor
     downsampler: str = "bicubic"
+    # Facts that `degrade` would otherwise have to read back from a GPU, waiting for it.
+    is_separable: bool = field(default=False, init=False, repr=False)  # the kernels: isotropic ones
+    has_noise: bool = field(default=True, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
@@ -187,23 +138,32 @@ class Degradations:
             raise ValueError(f"downsampler must be one of {DOWNSAMPLERS}, got {self.downsampler!r}")
         if not bool((self.noise >= 0).all()):
             raise ValueError(f"noise must not be negative, got {self.noise.min().item():g}")
+        self._note(has_noise=bool((self.noise > 0).any()))
+
+    def _note(self, **facts: object) -> Degradations:
+        for name, fact in facts.items():
+            object.__setattr__(self, name, fact)  # frozen for everyone else
+        return self
 
     @classmethod
     def isotropic(
         cls,
         sigma: float | Sequence[float] | Tensor,
         scale: int,
-        noise: float | Tensor = 0.0,
+        noise: float | Sequence[float] | Tensor = 0.0,
         size: int = KERNEL_SIZE,
+        downsampler: str = "bicubic",
     ) -> Degradations:
-        """Isotropic kernels of widths sigma, (B,) or a number, HR pixels; 0 means no blur at
-        all."""
-        widths = torch.atleast_1d(torch.as_tensor(sigma, dtype=torch.float32))
+        """Isotropic kernels of widths sigma, HR pixels; 0 means no blur at all.
+
+        sigma, noise: (B,) or numbers. Raises ValueError for a negative or infinite width.
+        """
+        widths, noises = torch.broadcast_tensors(_line(sigma), _line(noise))
         # A Gaussian of a thousandth of a pixel is exactly the kernel with a single 1 in the middle.
-        widths_or_delta = torch.where(widths == 0, 1e-3, widths)
-        kernels = isotropic_kernels(widths_or_delta, size)
-        noises = torch.as_tensor(noise, dtype=torch.float32).expand(widths.shape)
-        return cls(scale, kernels, noises, widths, widths, torch.zeros_like(widths))
+        kernels = isotropic_kernels(torch.where(widths == 0, 1e-3, widths), size)
+        zero = torch.zeros_like(widths)
+        made = cls(scale, kernels, noises, widths, widths, zero, downsampler)
+        return made._note(is_separable=True)
 
     @classmethod
     def anisotropic(
@@ -212,32 +172,40 @@ class Degradations:
         lambda2: float | Sequence[float] | Tensor,
         theta: float | Sequence[float] | Tensor,
         scale: int,
-        noise: float | Tensor = 0.0,
+        noise: float | Sequence[float] | Tensor = 0.0,
         size: int = KERNEL_SIZE,
+        downsampler: str = "bicubic",
     ) -> Degradations:
-        """Anisotropic kernels of widths lambda1 and lambda2, (B,) HR pixels, and angles theta,
-        radians."""
-        values = (
-            torch.atleast_1d(torch.as_tensor(v, dtype=torch.float32))
-            for v in (lambda1, lambda2, theta)
+        """Anisotropic kernels of widths lambda1 and lambda2, HR pixels, and angles theta, radians.
+
+        lambda1, lambda2, theta, noise: (B,) or numbers. Raises ValueError for a width that is not
+        positive.
+        """
+        l1, l2, angle, noises = torch.broadcast_tensors(
+            *(_line(value) for value in (lambda1, lambda2, theta, noise))
         )
-        l1, l2, angle = torch.broadcast_tensors(*values)
-        noises = torch.as_tensor(noise, dtype=torch.float32).expand(l1.shape)
-        return cls(scale, anisotropic_kernels(l1, l2, angle, size), noises, l1, l2, angle)
+        kernels = anisotropic_kernels(l1, l2, angle, size)
+        return cls(scale, kernels, noises, l1, l2, angle, downsampler)
 
     def __len__(self) -> int:
         return self.noise.shape[0]
 
-    def _map(self, function) -> Degradations:  # type: ignore[no-untyped-def]
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Degradations:
+        # A copy, not a new one: what was checked when it was made is not asked of a GPU again.
+        mapped = copy.copy(self)
         names = ("kernels", "noise", "lambda1", "lambda2", "theta")
-        return replace(self, **{name: function(getattr(self, name)) for name in names})
+        mapped._note(**{name: function(getattr(self, name)) for name in names})
+        return mapped
 
     def __getitem__(self, index: int | slice | Tensor) -> Degradations:
         """The chosen degradations, still a batch."""
         if isinstance(index, int) and not -len(self) <= index < len(self):
             raise IndexError(f"there are {len(self)} degradations, got index {index}")
         chosen = slice(index, index + 1 or None) if isinstance(index, int) else index
-        return self._map(lambda t: t[chosen])
+        some = self._map(lambda t: t[chosen])
+        if some.noise.device.type == "cpu":
+            some._note(has_noise=bool((some.noise > 0).any()))
+        return some
 
     def repeat_interleave(self, times: int) -> Degradations:
         """Each degradation `times` times in a row: for several patches of one image."""
@@ -245,7 +213,7 @@ class Degradations:
 
     def to(self, device: torch.device | str) -> Degradations:
         """The same degradations on another device."""
-        return self._map(lambda t: t.to(device))
+        return self._map(lambda t: moved(t, device))
 
     @property
     def code(self) -> Tensor:
@@ -292,10 +260,10 @@ class DegradationSpace:
         lambda1, lambda2 = low + (high - low) * u[0], low + (high - low) * u[1]
         noise = self.noise * u[3]
         if self.is_isotropic:
-            drawn = Degradations.isotropic(lambda1, self.scale, noise)
-        else:
-            drawn = Degradations.anisotropic(lambda1, lambda2, math.pi * u[2], self.scale, noise)
-        return replace(drawn, downsampler=self.downsampler)
+            return Degradations.isotropic(lambda1, self.scale, noise, downsampler=self.downsampler)
+        return Degradations.anisotropic(
+            lambda1, lambda2, math.pi * u[2], self.scale, noise, downsampler=self.downsampler
+        )
 
 
 def crop_to_multiple(image: Tensor, scale: int) -> Tensor:
@@ -311,8 +279,9 @@ def degrade(
     """I_LR = (I_HR ⊗ k) ↓s + n, rounded to 8 bit; one degradation per image (§3.1).
 
     hr: (B, 3, H, W) in [0, 1], H and W divisible by the scale. degradations: B of them, or one for
-    all. generator: draws the noise. Returns (B, 3, H/s, W/s) in [0, 1], multiples of 1/255.
-    Raises ValueError where the sizes or the numbers of images and degradations do not fit.
+    all. generator: draws the noise, on its own device. Returns (B, 3, H/s, W/s) in [0, 1],
+    multiples of 1/255. Raises ValueError where the sizes or the numbers of images and degradations
+    do not fit.
     """
     s = degradations.scale
     h, w = hr.shape[-2:]
@@ -321,12 +290,14 @@ def degrade(
             f"a picture of {h}×{w} cannot be reduced by {s}: crop it to multiples of {s}"
         )
     degradations = degradations.to(hr.device)
-    blurred = blur(hr, degradations.kernels)  # I_HR ⊗ k
+    k = degradations.kernels
     if degradations.downsampler == "s-fold":
-        lr = blurred[..., ::s, ::s]  # ↓s, the direct one
+        lr = blur(hr, k)[..., ::s, ::s]  # (I_HR ⊗ k) ↓s, every s-th pixel
     else:
-        lr = resize_bicubic(blurred, 1 / s)  # ↓s
-    if bool((degradations.noise > 0).any()):
-        n = torch.randn(lr.shape, generator=generator).to(lr)
+        # resize_bicubic(blur(hr, k), 1 / s), as one operation
+        lr = blur_and_reduce(hr, k, s, degradations.is_separable)  # (I_HR ⊗ k) ↓s
+    if degradations.has_noise:
+        device = generator.device if generator is not None else lr.device
+        n = torch.randn(lr.shape, generator=generator, device=device).to(lr)
         lr = lr + n * degradations.noise[:, None, None, None] / 255  # + n
     return quantise(lr)

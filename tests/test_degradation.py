@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -338,6 +339,79 @@ def test_code_has_no_jump_where_theta_passes_pi():
     assert (quarter - start).abs().max() > 0.4
 
 
+def test_widths_and_noises_broadcast():
+    noises = torch.tensor([0.0, 5.0, 25.0])
+    for three in (
+        Degradations.isotropic(1.5, 4, noise=noises),
+        Degradations.isotropic([1.5], 4, noise=[0, 5, 25]),
+        Degradations.anisotropic(1.5, 1.5, 0.0, 4, noise=noises),
+    ):
+        assert len(three) == 3
+        assert torch.equal(three.noise, noises)
+        assert torch.equal(three.lambda1, torch.full((3,), 1.5))
+        assert three.kernels.shape == (3, 21, 21)
+    assert len(Degradations.isotropic([1.0, 2.0], 4, noise=3)) == 2
+
+
+def test_a_negative_width_is_not_told_of_what_the_caller_called():
+    with pytest.raises(ValueError, match=r"sigma must be positive, got -1$"):
+        Degradations.isotropic(-1.0, 4)
+    with pytest.raises(ValueError, match=r"got 0; Degradations.isotropic takes a width of 0"):
+        degradation.isotropic_kernels(0.0)
+
+
+def test_what_python_knows_follows_the_batch(three):
+    mixed = Degradations.isotropic([1.0, 2.0], 4, noise=torch.tensor([0.0, 5.0]))
+    assert mixed.is_separable
+    assert mixed.has_noise
+    for same in (mixed[1], mixed.repeat_interleave(2), mixed.to("cpu")):
+        assert same.is_separable
+        assert same.has_noise
+    assert not mixed[0].has_noise
+    assert not Degradations.isotropic(1.0, 4).has_noise
+    assert not three.is_separable
+    # Made of tensors, or with other kernels, it may be anything.
+    assert not Degradations(4, *tensors(mixed)).is_separable
+    assert not replace(mixed, kernels=three.kernels[:2]).is_separable
+    assert not replace(mixed, noise=torch.zeros(2)).has_noise
+
+
+@pytest.mark.parametrize("noise", [0.0, 10.0])
+@pytest.mark.parametrize("isotropic", [True, False])
+def test_degrading_asks_no_tensor_for_its_values(monkeypatch, isotropic, noise):
+    hr = pictures(2, 3, 32, 32)
+    if isotropic:
+        chosen = Degradations.isotropic([1.0, 2.0], 4, noise=noise)
+    else:
+        chosen = Degradations.anisotropic([1.0, 2.0], 1.0, 0.5, 4, noise=noise)
+    expected = degradation.degrade(hr, chosen, torch.Generator().manual_seed(1))
+
+    def asked(tensor):
+        raise AssertionError("on a GPU this would wait for it")
+
+    for name in ("__bool__", "__int__", "__float__", "item", "tolist"):
+        monkeypatch.setattr(torch.Tensor, name, asked)
+    got = degradation.degrade(hr, chosen, torch.Generator().manual_seed(1))
+    monkeypatch.undo()
+    assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize("isotropic", [True, False])
+def test_the_whole_is_its_parts(isotropic):
+    hr = pictures(2, 3, 64, 80)
+    if isotropic:
+        chosen = Degradations.isotropic([1.0, 3.0], 4, noise=[0.0, 10.0])
+    else:
+        chosen = Degradations.anisotropic([1.0, 3.0], 0.7, 0.5, 4, noise=[0.0, 10.0])
+    lr = degradation.resize_bicubic(degradation.blur(hr, chosen.kernels), 1 / 4)
+    # Drawn on the generator's device, a number for each value whatever its noise level.
+    n = torch.randn(lr.shape, generator=torch.Generator().manual_seed(3))
+    unrounded = 255 * (lr + n * chosen.noise[:, None, None, None] / 255)
+    got = 255 * degradation.degrade(hr, chosen, torch.Generator().manual_seed(3))
+    # Half a level of rounding, and sums in another order.
+    assert (got - unrounded.clamp(0, 255)).abs().max() < 0.501
+
+
 # Spaces
 
 
@@ -392,8 +466,9 @@ def test_same_seed_same_draw():
 
 
 def test_a_space_passes_its_downsampler_on():
-    space = DegradationSpace(4, (0.2, 4.0), is_isotropic=True, downsampler="s-fold")
-    assert space.sample(2).downsampler == "s-fold"
+    for isotropic in (True, False):
+        space = DegradationSpace(4, (0.2, 4.0), is_isotropic=isotropic, downsampler="s-fold")
+        assert space.sample(2).downsampler == "s-fold"
 
 
 # What is refused, with the value that was wrong
@@ -409,6 +484,10 @@ IMAGE = torch.full((1, 3, 24, 24), 0.5)
         (lambda: degradation.anisotropic_kernels(1, 2, 0, 4), "kernel size must be odd.*got 4"),
         (lambda: degradation.isotropic_kernels(0.0), "sigma must be positive, got 0"),
         (lambda: degradation.isotropic_kernels([1.0, -0.5]), "sigma must be positive, got -0.5"),
+        (lambda: degradation.isotropic_kernels(math.inf), "sigma must be finite, got inf"),
+        (lambda: degradation.anisotropic_kernels(1, 2, math.nan), "theta must be .*got nan"),
+        (lambda: Degradations.anisotropic(1, 2, [0.5, math.inf], 4), "theta must be .*got inf"),
+        (lambda: Degradations.anisotropic(math.nan, 2, 0, 4), "lambda1 must be .*got nan"),
         (lambda: degradation.isotropic_kernels(math.nan), "sigma must be positive, got nan"),
         (lambda: degradation.anisotropic_kernels(1, 0, 0), "lambda2 must be positive, got 0"),
         (lambda: Degradations.isotropic(-1.0, 4), "sigma must be positive, got -1"),
