@@ -143,17 +143,22 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Stop after so many, to be resumed.")
     ] = None,
+    graph: Annotated[
+        bool, typer.Option(help="On a GPU, record the iteration as a CUDA graph.")
+    ] = True,
 ) -> None:
     """Train in two stages (§4.1), with checkpoints: run the same line again to resume."""
-    from dasrlib import data, profiles, training
+    from dataclasses import replace
+
+    from dasrlib import profiles, training
     from dasrlib.degradation import DegradationSpace
 
     space = (
         DegradationSpace.anisotropic(scale) if anisotropic else DegradationSpace.isotropic(scale)
     )
     chosen = profiles.get(profile)
-    pictures = data.training_split(images, chosen.held_out) if images else None
-    run = training.Run(out, model, chosen, scale, space, seed, pictures)
+    pictures = training.load_images(replace(chosen, data=(images,))) if images else None
+    run = training.Run(out, model, chosen, scale, space, seed, pictures, graph=graph)
     if run.iteration:
         typer.echo(f"resumed at iteration {run.iteration} of {run.iterations}")
     if run.train(minutes):

@@ -169,6 +169,19 @@ def load_image(path: str | Path) -> Tensor:
     return _rgb(picture, path)
 
 
+def load_bytes(path: str | Path) -> Tensor:
+    """Read one picture as 8-bit RGB, uint8, 3xHxW: for many, a quarter of `load_image`'s memory.
+
+    Raises what `load_image` raises.
+    """
+    return to_bytes(load_image(path))
+
+
+def to_bytes(image: Tensor) -> Tensor:
+    """A picture in [0, 1] rounded to 8 bits, uint8; one that is bytes already as it is."""
+    return image if image.dtype == torch.uint8 else (image * 255).round().to(torch.uint8)
+
+
 def save_image(image: Tensor, path: str | Path) -> None:
     """Write an RGB image, 3xHxW in [0, 1], as 8-bit: clamped, rounded, whole or not at all.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from dasrlib import names, paper
@@ -36,6 +37,14 @@ class Stage:
     milestones: tuple[int, ...] = ()
     factor: float = 1.0
     batch: int = 32
+
+
+def learning_rate(stage: Stage, iteration: int) -> float:
+    """The learning rate of a stage's iteration, counted from 0 (§4.1)."""
+    if stage.schedule == "steps":
+        return stage.lr * stage.factor ** sum(iteration >= m for m in stage.milestones)
+    warm = min(1.0, (iteration + 1) / (stage.warmup + 1))
+    return stage.lr * warm * 0.5 * (1 + math.cos(math.pi * iteration / stage.iterations))
 
 
 @dataclass(frozen=True)

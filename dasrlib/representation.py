@@ -24,9 +24,8 @@ def high_pass(images: Tensor) -> Tensor:
 
     images: (B, 3, H, W) in [0, 1]. Returns (B, 1, H, W); colour, brightness and contrast are gone.
     """
-    luminance = (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(
-        1, keepdim=True
-    )
+    r, g, b = images.split(1, dim=1)
+    luminance = 0.299 * r + 0.587 * g + 0.114 * b
     mean = F.avg_pool2d(F.pad(luminance, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
     # Over the patch's own deviation, so that a faint texture counts like a strong one. The small
     # constant (an eighth of a grey level) keeps a flat patch at zero.

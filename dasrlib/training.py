@@ -8,75 +8,34 @@ so that a run that was cut and resumed ends where an uncut one does.
 from __future__ import annotations
 
 import json
-import math
+import os
 import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from dasrlib import data, evaluation, paper, profiles, provenance, weights
 from dasrlib.degradation import DegradationSpace, crop_to_multiple, degrade
+from dasrlib.devices import fastest_dtype, moved
 from dasrlib.files import whole_file
 from dasrlib.network import MODELS, BlindSR
 from dasrlib.patches import PatchPairs
-from dasrlib.profiles import Profile, Stage
+from dasrlib.profiles import Profile, Stage, learning_rate
 from dasrlib.representation import Encoder, InBatch, MoCo
+from dasrlib.steps import Batch, Losses, Recorded, Step
 
 LOG_EVERY = 25  # iterations; the log holds means over them
 VALIDATION_CROP = 192  # HR pixels
-
-
-def learning_rate(stage: Stage, iteration: int) -> float:
-    """The learning rate of a stage's iteration, counted from 0 (§4.1)."""
-    if stage.schedule == "steps":
-        return stage.lr * stage.factor ** sum(iteration >= m for m in stage.milestones)
-    warm = min(1.0, (iteration + 1) / (stage.warmup + 1))
-    return stage.lr * warm * 0.5 * (1 + math.cos(math.pi * iteration / stage.iterations))
-
-
-def fastest_dtype(device: torch.device | str) -> torch.dtype:
-    """float32 or bfloat16, whichever trains a 3×3 convolution faster on this device, measured here.
-
-    Processors with bfloat16 units (AMX, AVX512-BF16) gain a factor of two, those without lose a
-    factor of ten; no name of a processor tells for sure.
-    """
-    device = torch.device(device)
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    conv = nn.Conv2d(64, 64, 3, padding=1)
-    conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    x = torch.randn(8, 64, 32, 32).to(memory_format=torch.channels_last).requires_grad_()
-
-    def seconds(dtype: torch.dtype) -> float:
-        best = math.inf
-        for _ in range(4):
-            start = time.perf_counter()
-            with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-                out = conv(x)
-            out.float().mean().backward()
-            best = min(best, time.perf_counter() - start)
-        return best
-
-    return min((torch.float32, torch.bfloat16), key=seconds)
-
-
-@dataclass
-class _Losses:
-    """The sums of the losses since the last line of the log."""
-
-    sr: float = 0.0
-    contrastive: float = 0.0
-    iterations: int = 0
 
 
 @contextmanager
@@ -106,7 +65,8 @@ class Run:
 
     profile: a name or a Profile. space: the degradations, by default the isotropic ones of the
     scale. images: (training, held-out) pictures instead of the profile's. dtype: of the autocast,
-    by default the fastest one. Raises ValueError where the folder holds another run.
+    by default the fastest one, or the one that the run began with. graph: on a GPU, record the
+    iteration as a CUDA graph. Raises ValueError where the folder holds another run.
     """
 
     def __init__(
@@ -120,6 +80,7 @@ class Run:
         images: tuple[Sequence[tuple[str, Tensor]], Sequence[tuple[str, Tensor]]] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        graph: bool = True,
     ) -> None:
         self.folder = Path(folder)
         self.profile = profiles.get(profile) if isinstance(profile, str) else profile
@@ -132,7 +93,10 @@ class Run:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         # Read now: the code that runs is the code of now, whatever is committed meanwhile.
         self.provenance = provenance.describe(self.device)
-        self.dtype = dtype or fastest_dtype(self.device)
+        self.graph = graph and self.device.type == "cuda"
+        stored = self._stored()
+        begun_in = getattr(torch, stored["dtype"].removeprefix("torch.")) if stored else None
+        self.dtype = dtype or begun_in or fastest_dtype(self.device)
         torch.manual_seed(seed)
         built = BlindSR(scale, self.profile.sizes, model, self.profile.encoder_input)
         if self.profile.start_as_enlargement:
@@ -142,11 +106,11 @@ class Run:
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.contrast = self._contrast().to(self.device) if MODELS[model].contrastive else None
         self.stages = self._stages()
-        self.optimizer: torch.optim.Adam | None = None
-        self.iteration, self.minutes, self.losses = 0, 0.0, _Losses()
+        self.step: Step | None = None
+        self.iteration, self.minutes, self.losses = 0, 0.0, Losses(self.device)
 
         train, held_out = images or load_images(self.profile)
-        self.patches = PatchPairs(train, self.profile.patch * scale)
+        self.patches = PatchPairs(train, self.profile.patch * scale, self.device)
         smallest = 2 * scale + 11  # what SSIM's window needs after shaving
         for name, image in held_out:
             if min(image.shape[-2:]) < smallest:
@@ -155,8 +119,8 @@ class Run:
                     f"too small to measure: each side must be at least {smallest} pixels"
                 )
         self.held_out = [(name, _centre(image, VALIDATION_CROP, scale)) for name, image in held_out]
-        if self.checkpoint.exists():
-            self._resume()
+        if stored:
+            self._resume(stored)
 
     @property
     def checkpoint(self) -> Path:
@@ -199,44 +163,54 @@ class Run:
             "profile": asdict(self.profile),
         }
 
-    def _set_stage(self, number: int) -> None:
-        """A fresh Adam(0.9, 0.999): over the encoder alone in stage 1, over everything in stage
-        2."""
-        module = self.model.encoder if number == 1 else self.model
-        self.optimizer = torch.optim.Adam(module.parameters(), lr=0.0, betas=(0.9, 0.999))
+    def _stage(self, number: int) -> Step:
+        """A fresh step, with its optimizer and its recording to be made."""
+        kind = Recorded if self.graph else Step
+        return kind(self.model, self.contrast, number == 2, self.dtype)
 
     def save_checkpoint(self) -> None:
-        """Everything that resuming needs, written whole or not at all."""
+        """Everything that resuming needs, written whole or not at all.
+
+        Raises FloatingPointError, and leaves the last one, where the losses are no numbers.
+        """
+        losses = self.losses.read(self.iteration)
         state = {
             "identity": json.dumps(self._identity(), sort_keys=True),
             "dtype": str(self.dtype),
             "model": self.model.state_dict(),
             "contrast": self.contrast.state_dict() if self.contrast else None,
-            "optimizer": self.optimizer.state_dict() if self.optimizer else None,
+            "optimizer": self.step.optimizer.state_dict() if self.step else None,
             "iteration": self.iteration,
             "minutes": self.minutes,
-            "losses": asdict(self.losses),
+            "losses": losses,
         }
         with whole_file(self.checkpoint) as temporary:
             torch.save(state, temporary)
 
-    def _resume(self) -> None:
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+    def _stored(self) -> dict[str, Any] | None:
+        if not self.checkpoint.exists():
+            return None
+        return torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+
+    def _resume(self, state: dict[str, Any]) -> None:
         if state["identity"] != json.dumps(self._identity(), sort_keys=True):
             raise ValueError(
                 f"{self.folder} holds a run with other settings: "
                 "choose another folder, or remove it to start anew"
             )
+        if state["dtype"] != str(self.dtype):
+            raise ValueError(
+                f"{self.folder} holds a run in {state['dtype']}, not in {self.dtype}: "
+                "leave the dtype out to go on, or choose another folder"
+            )
         self.iteration, self.minutes = state["iteration"], state["minutes"]
-        self.dtype = getattr(torch, state["dtype"].removeprefix("torch."))
-        self.losses = _Losses(**state["losses"])
+        self.losses = Losses(self.device, **state["losses"])
         self.model.load_state_dict(state["model"])
         if self.contrast:
             self.contrast.load_state_dict(state["contrast"])
         if state["optimizer"]:
-            self._set_stage(1 if self.iteration <= self.stages[0].iterations else 2)
-            assert self.optimizer is not None
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = self._stage(1 if self.iteration <= self.stages[0].iterations else 2)
+            self.step.resume(state["optimizer"])
         kept = [record for record in self.log() if record["iteration"] <= self.iteration]
         with whole_file(self.log_path) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
@@ -254,48 +228,31 @@ class Run:
         with self.log_path.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
+    def _draw(self, batch: int) -> Batch:
+        """The iteration's patches, degraded: from (seed, iteration) alone, on the device."""
+        seed = self.seed * 1_000_003 + self.iteration
+        generator = torch.Generator().manual_seed(seed)
+        hr = self.patches.sample(batch, generator)  # (B, 2, 3, sP, sP)
+        degradations = self.space.sample(batch, generator)
+        # Noise is many numbers: drawn where they are needed.
+        cuda = self.device.type == "cuda"
+        noise = torch.Generator(self.device).manual_seed(seed) if cuda else generator
+        # Both patches of a picture share its degradation: that is what makes them positives.
+        lr = degrade(hr.flatten(0, 1), degradations.repeat_interleave(2), noise)
+        query, key = (
+            lr[first::2].contiguous(memory_format=torch.channels_last) for first in (0, 1)
+        )
+        return Batch(query, key, hr[:, 0], moved(degradations.code, self.device))
+
     def _step(self) -> tuple[Tensor, Tensor]:
         """One iteration; returns L_SR on the 0..255 scale and L_degrad, 0 where there is none."""
         s1, s2 = self.stages
         in_stage1 = self.iteration < s1.iterations
         stage, at = (s1, self.iteration) if in_stage1 else (s2, self.iteration - s1.iterations)
-        if self.optimizer is None or at == 0:
-            self._set_stage(1 if in_stage1 else 2)
-        assert self.optimizer is not None
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(stage, at)
-
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.iteration)
-        hr = self.patches.sample(stage.batch, generator).to(self.device)  # (B, 2, 3, sP, sP)
-        degradations = self.space.sample(stage.batch, generator)
-        # Both patches of a picture share its degradation: that is what makes them positives.
-        lr = degrade(hr.flatten(0, 1), degradations.repeat_interleave(2), generator)
-        lr = lr.contiguous(memory_format=torch.channels_last)
-        query, key = lr[0::2], lr[1::2]
-
-        zero = torch.zeros((), device=self.device)
-        l_sr, l_degrad = zero, zero
-        self.model.train()
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            if self.contrast is not None:
-                l_degrad, representation, _ = self.contrast.train()(query, key)
-            else:
-                representation = self.model.represent(query, degradations)
-            if not in_stage1:
-                sr = self.model.sr(query, representation)
-                # L1 of SR against HR, first patch, on the 0..255 scale, so that its weight
-                # beside L_degrad is the paper's.
-                l_sr = 255 * F.l1_loss(sr.float(), hr[:, 0])
-        loss = l_sr + l_degrad
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at iteration {self.iteration}: "
-                "try a lower learning rate"
-            )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return l_sr.detach(), l_degrad.detach()
+        if self.step is None or at == 0:
+            self.step = self._stage(1 if in_stage1 else 2)
+        self.step.set_learning_rate(learning_rate(stage, at))
+        return self.step(self._draw(stage.batch))
 
     def validate(self) -> dict[str, float]:
         """Mean PSNR-Y on the held-out pictures for each of the scale's kernel widths in Table 2."""
@@ -319,11 +276,8 @@ class Run:
             while self.iteration < self.iterations and not interrupted:
                 if minutes is not None and time.monotonic() - started > minutes * 60:
                     break
-                l_sr, l_degrad = self._step()
+                self.losses.add(*self._step())
                 self.iteration += 1
-                self.losses.sr += float(l_sr)
-                self.losses.contrastive += float(l_degrad)
-                self.losses.iterations += 1
                 self.minutes = before + (time.monotonic() - started) / 60
                 bar.update()
                 self._log_when_due(bar)
@@ -347,20 +301,21 @@ class Run:
         due = in_stage2 and ((self.iteration - first) % self.profile.validate_every == 0 or last)
         if not (due or last or self.iteration % LOG_EVERY == 0):
             return
-        n = self.losses.iterations
+        losses = self.losses.read(self.iteration)
+        n = losses["iterations"]
         record: dict[str, Any] = {
             "iteration": self.iteration,
             "stage": 2 if in_stage2 else 1,
             "minutes": round(self.minutes, 3),
         }
         if self.contrast is not None:
-            record["contrastive"] = round(self.losses.contrastive / n, 5)
+            record["contrastive"] = round(losses["contrastive"] / n, 5)
         if in_stage2:
-            record["sr"] = round(self.losses.sr / n, 5)
+            record["sr"] = round(losses["sr"] / n, 5)
         if due:
             record["psnr"] = {label: round(value, 3) for label, value in self.validate().items()}
         self._write_log(record)
-        self.losses = _Losses()
+        self.losses = Losses(self.device)
         bar.set_postfix({k: v for k, v in record.items() if k in ("contrastive", "sr")})
 
     def _finish(self) -> None:
@@ -377,14 +332,16 @@ class Run:
 def load_images(
     profile: Profile,
 ) -> tuple[list[tuple[str, Tensor]], list[tuple[str, Tensor]]]:
-    """The profile's pictures: those to train on, and those held out for choices."""
+    """The profile's pictures: those to train on, as bytes, and those held out for choices."""
     train: list[tuple[str, Tensor]] = []
     held_out: list[tuple[str, Tensor]] = []
-    for i, name in enumerate(profile.data):
-        # Held out of the first dataset alone; the others are for training.
-        more, out = data.training_split(name, held_out=profile.held_out if i == 0 else 0)
-        train += more
-        held_out += out
+    # Decoding a picture takes longer than reading it, and leaves other cores free.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for i, name in enumerate(profile.data):
+            # Held out of the first dataset alone; the others are for training.
+            more, out = data.split(data.paths(name), held_out=profile.held_out if i == 0 else 0)
+            train += zip((path.stem for path in more), pool.map(data.load_bytes, more), strict=True)
+            held_out += [(path.stem, data.load_image(path)) for path in out]
     return train, held_out
 
 

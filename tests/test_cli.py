@@ -307,6 +307,19 @@ def test_a_loss_that_is_no_number_is_a_sentence_too(monkeypatch, tmp_path):
     assert said.strip() == "dasr: the loss is nan at iteration 7: try a lower learning rate"
 
 
+@pytest.mark.parametrize(("words", "graph"), [([], True), (["--no-graph"], False)])
+def test_the_recording_can_be_left_out(monkeypatch, tmp_path, words, graph):
+    asked = []
+
+    def started(*_: object, **options: object) -> None:
+        asked.append(options["graph"])
+        raise ValueError("enough")
+
+    monkeypatch.setattr(training, "Run", started)
+    dasr("train", "--profile", "smoke", "--out", tmp_path, *words, code=1)
+    assert asked == [graph]
+
+
 def test_an_interrupt_is_told_and_has_its_own_status(monkeypatch, tmp_path):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

@@ -12,176 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from dasrlib import data, paper, profiles, training, weights
+from dasrlib import data, paper, profiles, steps, training, weights
 from dasrlib.degradation import DegradationSpace
 from dasrlib.network import MODELS
-from dasrlib.patches import PatchPairs
-from dasrlib.profiles import PROFILES, Stage
-from dasrlib.training import Run, learning_rate
-
-# The learning rate
-
-
-def test_the_papers_learning_rate():
-    stage1, stage2 = PROFILES["paper"].stage1, PROFILES["paper"].stage2
-    epoch = paper.ITERATIONS_PER_EPOCH
-    rates = {
-        1e-3: [(stage1, 0), (stage1, 60 * epoch - 1)],
-        1e-4: [(stage1, 60 * epoch), (stage1, 100 * epoch - 1), (stage2, 125 * epoch - 1)],
-        5e-5: [(stage2, 125 * epoch), (stage2, 250 * epoch - 1)],
-        2.5e-5: [(stage2, 250 * epoch), (stage2, 375 * epoch - 1)],
-        1.25e-5: [(stage2, 375 * epoch), (stage2, 500 * epoch - 1)],
-    }
-    for rate, places in rates.items():
-        for stage, iteration in places:
-            assert learning_rate(stage, iteration) == pytest.approx(rate), iteration
-
-
-def test_the_cosine_warms_up_and_falls_to_zero():
-    stage = Stage(iterations=400, lr=2e-3, warmup=50)
-    rates = [learning_rate(stage, i) for i in range(400)]
-    assert rates[0] == pytest.approx(2e-3 / 51)
-    assert rates[:50] == sorted(rates[:50])
-    assert rates[50:] == sorted(rates[50:], reverse=True)
-    assert max(rates) == pytest.approx(2e-3, rel=0.05)  # the cosine has begun to fall by then
-    assert rates[200] == pytest.approx(1e-3)
-    assert 0 < rates[-1] < 1e-4 * 2e-3
-    plain = replace(stage, warmup=0)
-    assert learning_rate(plain, 0) == 2e-3
-    assert learning_rate(plain, 100) == pytest.approx(2e-3 * (1 + math.sqrt(0.5)) / 2)
-
-
-# The table of profiles
-
-
-def test_the_paper_profile_is_the_papers():
-    p = profiles.get("paper")
-    epoch = paper.ITERATIONS_PER_EPOCH
-    assert (p.stage1.iterations, p.stage2.iterations) == (
-        paper.STAGE1["epochs"] * epoch,
-        paper.STAGE2["epochs"] * epoch,
-    )
-    assert p.stage1.lr == paper.STAGE1["lr"]
-    assert p.stage1.milestones == (paper.STAGE1["lr_drop_epoch"] * epoch,)
-    assert p.stage1.lr * p.stage1.factor == pytest.approx(paper.STAGE1["lr_after_drop"])
-    assert p.stage2.lr == paper.STAGE2["lr"]
-    every = paper.STAGE2["halve_every"] * epoch
-    assert p.stage2.milestones == tuple(range(every, p.stage2.iterations, every))
-    assert p.stage2.factor == 0.5
-    assert p.stage1.batch == p.stage2.batch == paper.BATCH_SIZE
-    assert p.patch == paper.PATCH_SIZE
-    assert (p.queue_size, p.momentum, p.temperature) == (
-        paper.QUEUE_SIZE,
-        paper.MOMENTUM,
-        paper.TEMPERATURE,
-    )
-    assert (p.recipe, p.encoder_input, p.start_as_enlargement) == ("moco", "rgb", False)
-    assert set(p.data) == set(paper.TRAINING_SETS)
-    sizes = (p.sizes.groups, p.sizes.blocks, p.sizes.channels, p.sizes.reduction)
-    assert sizes == (paper.GROUPS, paper.BLOCKS, paper.FEATURES, paper.REDUCTION)
-    assert p.sizes.tail_channels == paper.FEATURES
-
-
-def test_every_profile_is_one_that_can_run():
-    assert list(PROFILES) == ["smoke", "laptop", "gpu", "paper"]
-    for name, p in PROFILES.items():
-        assert p.name == name
-        assert p.recipe in ("moco", "in-batch")
-        assert p.encoder_input in ("rgb", "high-pass")
-        # The centre of a 21×21 kernel must fit into an HR patch at ×2.
-        assert 2 * p.patch > paper.KERNEL_SIZE // 2
-        for stage in (p.stage1, p.stage2):
-            assert stage.schedule in ("cosine", "steps")
-            assert stage.batch >= 2  # in-batch negatives need another picture
-            assert 0 <= stage.warmup < stage.iterations
-            assert all(0 < m < stage.iterations for m in stage.milestones)
-        assert p.sizes.channels % p.sizes.reduction == 0
-        assert set(p.data) <= {"samples", *data.available()}
-
-
-def test_unknown_profile_suggests_the_nearest():
-    with pytest.raises(ValueError, match="no profile is named 'papr': did you mean 'paper'"):
-        profiles.get("papr")
-
-
-# Patches
-
-
-def places(h: int = 20, w: int = 23) -> torch.Tensor:
-    """A picture whose red is the row and whose green the column of each pixel."""
-    rows = torch.arange(h)[:, None].expand(h, w)
-    columns = torch.arange(w)[None].expand(h, w)
-    return torch.stack([rows, columns, torch.full((h, w), 77)]) / 255
-
-
-def test_both_patches_come_from_one_picture():
-    marked = [(f"{i}", torch.full((3, 18, 22), 0.2) + i / 10) for i in range(5)]
-    pairs = PatchPairs(marked, 12).sample(200, torch.Generator().manual_seed(0))
-    assert pairs.shape == (200, 2, 3, 12, 12)
-    values = pairs.flatten(2)
-    assert (values == values[:, :1, :1]).all()
-    drawn = values[:, 0, 0].unique(return_counts=True)[1]
-    assert len(drawn) == 5
-    assert drawn.min() > 20  # of 40 ± 6: every picture has its turn, none is preferred
-    assert drawn.max() < 65
-
-
-def test_all_eight_turns_occur_and_a_pair_has_one():
-    image = places()
-    pairs = PatchPairs([("places", image)], 8).sample(300, torch.Generator().manual_seed(0))
-    counts: dict[tuple[int, ...], int] = {}
-    for pair in (pairs * 255).round().int():
-        turns = []
-        for patch in pair:
-            rows, columns, blue = patch
-            # Where the rows and the columns of the picture run in the patch: its turn.
-            turns.append(
-                tuple(
-                    int(step)
-                    for plane in (rows, columns)
-                    for step in (plane[1, 0] - plane[0, 0], plane[0, 1] - plane[0, 0])
-                )
-            )
-            # A whole piece of the picture, nothing but turned.
-            assert rows.unique().tolist() == list(range(int(rows.min()), int(rows.min()) + 8))
-            assert columns.unique().tolist() == list(
-                range(int(columns.min()), int(columns.min()) + 8)
-            )
-            assert (blue == 77).all()
-        assert turns[0] == turns[1]
-        counts[turns[0]] = counts.get(turns[0], 0) + 1
-    assert len(counts) == 8
-    assert min(counts.values()) > 15  # of 37.5 ± 6
-
-
-def test_patches_come_from_everywhere():
-    pairs = PatchPairs([("places", places(10, 9))], 8).sample(100, torch.Generator().manual_seed(0))
-    rows, columns = (pairs * 255).round()[:, :, 0], (pairs * 255).round()[:, :, 1]
-    corners = torch.stack([rows.amin((-2, -1)), columns.amin((-2, -1))], -1)
-    assert {tuple(c) for c in corners.flatten(0, 1).tolist()} == {
-        (top, left) for top in (0, 1, 2) for left in (0, 1)
-    }
-    assert (corners[:, 0] != corners[:, 1]).any()  # the two places are drawn apart
-
-
-def test_same_seed_same_patches():
-    pairs = PatchPairs([("places", places())], 8)
-
-    def drawn(seed: int) -> torch.Tensor:
-        return pairs.sample(4, torch.Generator().manual_seed(seed))
-
-    assert torch.equal(drawn(1), drawn(1))
-    assert not torch.equal(drawn(1), drawn(2))
-
-
-def test_a_picture_smaller_than_a_patch_is_named():
-    pictures = [("large", places()), ("narrow", places(20, 15))]
-    with pytest.raises(ValueError, match="narrow is 20×15, smaller than a patch of 16×16"):
-        PatchPairs(pictures, 16)
-    PatchPairs([("exact", places(16, 16))], 16).sample(2)
-    with pytest.raises(ValueError, match="no pictures"):
-        PatchPairs([], 16)
-
+from dasrlib.profiles import Stage
+from dasrlib.training import Run
 
 # Runs. Everything about them is small: 12-pixel patches at ×2, ten iterations.
 
@@ -313,8 +148,8 @@ def test_ctrl_c_in_the_middle_is_uncut(tmp_path, clock, whole, monkeypatch, reci
     run.train(minutes=2.5, progress=False)
     with monkeypatch.context() as patched:
         owner, name = {
-            "stage 1": (training.torch, "isfinite"),
-            "the first step of stage 2": (training.F, "l1_loss"),
+            "stage 1": (torch.Tensor, "backward"),
+            "the first step of stage 2": (steps.F, "l1_loss"),
             "validation": (training.evaluation, "benchmark"),
         }[during]
         original = getattr(owner, name)
@@ -427,6 +262,18 @@ def test_a_folder_keeps_its_settings(tmp_path, clock, other):
         started(tmp_path, clock, **other)
     assert str(tmp_path) in str(error.value)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_run_goes_on_in_the_dtype_it_began_in(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(training, "fastest_dtype", lambda device: torch.bfloat16)
+    first = started(tmp_path, clock, dtype=None)
+    assert first.dtype == torch.bfloat16
+    first.train(minutes=0.5, progress=False)
+    monkeypatch.setattr(training, "fastest_dtype", lambda device: torch.float32)
+    assert started(tmp_path, clock, dtype=None).dtype == torch.bfloat16
+    assert started(tmp_path, clock, dtype=torch.bfloat16).iteration == 1
+    with pytest.raises(ValueError, match=r"holds a run in torch.bfloat16, not in torch.float32"):
+        started(tmp_path, clock, dtype=torch.float32)
 
 
 def test_a_space_of_another_scale_is_refused(tmp_path, clock):
@@ -542,8 +389,14 @@ def test_a_loss_that_is_no_number_stops_with_a_sentence(tmp_path, clock):
     run.train(minutes=1.5, progress=False)
     with torch.no_grad():
         run.model.sr.head.weight[0, 0, 0, 0] = math.nan
+    kept = run.checkpoint.read_bytes()
     with pytest.raises(FloatingPointError, match=r"the loss is nan at iteration 2.*learning rate"):
         run.train(progress=False)
+    assert [record["iteration"] for record in run.log()] == []
+    # Nor is it kept where the checkpoint comes before the next line of the log.
+    with pytest.raises(FloatingPointError, match=r"the loss is nan at iteration 2"):
+        run.save_checkpoint()
+    assert run.checkpoint.read_bytes() == kept
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -569,10 +422,6 @@ def test_an_anisotropic_noisy_space_trains(tmp_path, clock):
     run = started(tmp_path, clock, space=DegradationSpace.anisotropic(2))
     assert run.train(minutes=4.5, progress=False) is False
     assert run.iteration == 5
-
-
-def test_fastest_dtype_is_one_of_two():
-    assert training.fastest_dtype("cpu") in (torch.float32, torch.bfloat16)
 
 
 def test_load_images_holds_out_of_the_first_dataset_alone(tmp_path, clock):
