@@ -9,12 +9,15 @@ PYTHON  ?= $(shell for python in python3 python3.13 python3.12 python3.11 python
 
 VENV_PYTHON := $(VENV)/bin/python
 STAMP       := $(VENV)/installed
+# A machine whose own Python has all that is needed, PyTorch for its GPU above all, goes without the
+# environment: make bench VENV_PYTHON=python3
+READY       := $(if $(filter command,$(origin VENV_PYTHON)),,$(STAMP))
 
 .DEFAULT_GOAL := help
-.PHONY: help env lab test report clean
+.PHONY: help env lab test test-gpu bench report clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' \
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
 	  | awk -F '\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
 
 # The environment is made anew, not patched, so that it is never older than what it says it is.
@@ -26,13 +29,19 @@ $(STAMP): pyproject.toml constraints.txt
 
 env: $(STAMP)  ## make .venv with the tested versions (again when the dependencies change)
 
-lab: $(STAMP)  ## open JupyterLab on the notebooks
+lab: $(READY)  ## open JupyterLab on the notebooks
 	$(VENV_PYTHON) -m jupyterlab notebooks
 
-test: $(STAMP)  ## run every test
+test: $(READY)  ## run every test
 	$(VENV_PYTHON) -m pytest
 
-report: $(STAMP)  ## execute the notebooks and build the book; PROFILE=smoke, laptop, gpu or paper
+test-gpu: $(READY)  ## run the tests that need a CUDA device
+	$(VENV_PYTHON) -m pytest -m gpu
+
+bench: $(READY)  ## measure this machine: figures/bench-DEVICE.json, and the roofline beside it
+	$(VENV_PYTHON) -m dasrlib.cli bench
+
+report: $(READY)  ## execute the notebooks and build the book; PROFILE=smoke, laptop, gpu or paper
 	$(VENV_PYTHON) -m dasrlib.report --profile $(PROFILE)
 
 clean:  ## remove .venv and everything built

@@ -1,4 +1,4 @@
-"""The console: dasr upscale, degrade, train, evaluate, data, notebooks."""
+"""The console: dasr upscale, degrade, train, evaluate, data, bench, notebooks."""
 
 from __future__ import annotations
 
@@ -249,6 +249,32 @@ def data_weights() -> None:
         typer.echo(
             f"{name:28s} {record['minutes']:.0f} minutes on {record['provenance']['device']}"
         )
+
+
+@app.command(epilog=_example("dasr bench --only da_conv"))
+@_one_sentence
+def bench(
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; by default the GPU where there is one.")
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            help="One of grouped_conv, da_conv, blur, training, inference; printed, not kept."
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option(help="Tiny sizes, to see that it runs; means nothing, is not kept.")
+    ] = False,
+) -> None:
+    """Measure this machine: every way checked, then timed beside the released one."""
+    from dasrlib import bench as bench_module
+
+    record = bench_module.run(device, only, quick)
+    typer.echo(bench_module.table(record))
+    if not quick and only is None:
+        kept = bench_module.save(record)
+        typer.echo(f"\n{kept} and {kept.with_suffix('.png')}  {record['minutes']:.1f} minutes")
 
 
 @app.command(epilog=_example("dasr notebooks"))

@@ -38,19 +38,7 @@ def show(
     else belongs to the run, such as minutes, weights or dataset.
     """
     if profile != "smoke":
-        record = {
-            "figure": name,
-            "draw": f"{draw.__module__}:{draw.__name__}",
-            "profile": profile,
-            "seed": seed,
-            **run,
-            "provenance": provenance.describe(),
-            "data": data,
-        }
-        path = folder() / f"{name}.json"
-        with whole_file(path) as temporary:
-            temporary.write_text(json.dumps(record, indent=1) + "\n")
-        redraw(path)
+        keep(name, draw, data, profile=profile, seed=seed, **run)
     with plt.rc_context(RC):
         figure = draw(data)
     mark = f"profile {profile}" + (
@@ -58,6 +46,30 @@ def show(
     )
     figure.text(0.995, 0.005, mark, ha="right", va="bottom", fontsize=7, color="0.45")
     return figure
+
+
+def keep(
+    name: str, draw: Draw, data: dict[str, Any], *, profile: str, seed: int, **run: Any
+) -> Path:
+    """Writes figures/NAME.json and draws NAME.png from it; returns the json's path.
+
+    The arguments are those of show; provenance may be among `run`, for what ran elsewhere than on
+    the processor.
+    """
+    run.setdefault("provenance", provenance.describe())
+    record = {
+        "figure": name,
+        "draw": f"{draw.__module__}:{draw.__name__}",
+        "profile": profile,
+        "seed": seed,
+        **run,
+        "data": data,
+    }
+    path = folder() / f"{name}.json"
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n")
+    redraw(path)
+    return path
 
 
 def redraw(path: str | Path) -> Path:

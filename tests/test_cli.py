@@ -14,7 +14,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from dasrlib import cli, data, training, weights
+from dasrlib import cli, data, figures, training, weights
 from dasrlib.cli import app
 
 WEIGHTS = "laptop/model4-x4-iso"
@@ -54,6 +54,7 @@ def test_the_commands_are_those_promised():
         ("degrade",),
         ("train",),
         ("evaluate",),
+        ("bench",),
         ("notebooks",),
         ("data", "list"),
         ("data", "get"),
@@ -218,6 +219,32 @@ def test_notebooks_opens_jupyterlab(monkeypatch):
     assert Path(asked[0][3]).name == "notebooks"
 
 
+# Measuring
+
+
+def test_bench_prints_a_table_and_keeps_no_part_of_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(figures, "folder", lambda: tmp_path)
+    said = dasr("bench", "--device", "cpu", "--quick", "--only", "grouped_conv")
+    assert "the numbers mean nothing" in said
+    assert "grouped_conv2d forward + backward" in said
+    assert "inference" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bench_keeps_a_whole_one(monkeypatch, tmp_path):
+    from dasrlib import bench
+
+    whole = {**bench.run("cpu", "grouped_conv", quick=True), "quick": False}
+    monkeypatch.setattr(bench, "run", lambda device, only, quick: whole)
+    monkeypatch.setattr(figures, "folder", lambda: tmp_path)
+    name = f"bench-{bench.slug(whole['provenance']['device'])}"
+    said = dasr("bench", "--only", "grouped_conv")
+    assert list(tmp_path.iterdir()) == []
+    said = dasr("bench")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.json", f"{name}.png"]
+    assert str(tmp_path / f"{name}.json") in said
+
+
 # What is wrong with the input: one sentence, status 1, no traceback
 
 WRONG = {
@@ -264,6 +291,8 @@ WRONG = {
         ("train", "--profile", "smoke", "--images", "STAMPS", "--out", "RUN"),
         "8×9, smaller than a patch of 64×64",
     ),
+    "unknown group to measure": (("bench", "--only", "blurr"), "did you mean 'blur'"),
+    "unknown device": (("bench", "--device", "gpu"), "no device is named 'gpu'"),
     "unknown dataset to get": (("data", "get", "Urban10"), "did you mean 'Urban100'"),
 }
 
