@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dasrlib.grouped_conv import grouped_conv2d
+from dasrlib.grouped_conv import da_conv2d
 
 
 class DAConv(nn.Module):
@@ -56,15 +56,15 @@ class DAConv(nn.Module):
             raise ValueError("this DA convolution has no modulation branch (modulate=False)")
         return self.modulation(r)
 
-    def forward(self, features: Tensor, r: Tensor) -> Tensor:
-        """features F (B, C, H, W) and R (B, 64) -> (B, C, H, W)."""
-        # F_1 = mix(LeakyReLU(F ⊛ k(R))), one 3×3 kernel per sample and channel
-        filtered = grouped_conv2d(features, self.kernels(r).to(features.dtype))
-        out = self.mix(F.leaky_relu(filtered, 0.1))
-        if self.modulation is None:
-            return out
-        # F_1 + F · v(R)
-        return torch.addcmul(out, features, self.coefficients(r)[:, :, None, None].to(out.dtype))
+    def forward(self, features: Tensor, r: Tensor, leaky: bool = False) -> Tensor:
+        """features F (B, C, H, W) and R (B, 64) -> (B, C, H, W).
+
+        leaky: whether the LeakyReLU that follows in a block is done in the same pass.
+        """
+        v = None if self.modulation is None else self.coefficients(r)
+        # mix(LeakyReLU(F ⊛ k(R))) + F · v(R), one 3×3 kernel per sample and channel
+        mix, bias = self.mix.parameters()
+        return da_conv2d(features, self.kernels(r), mix[:, :, 0, 0], bias, v, leaky)
 
 
 class ConcatConv(nn.Module):
@@ -75,7 +75,8 @@ class ConcatConv(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels + representation, channels, 3, padding=1)
 
-    def forward(self, features: Tensor, r: Tensor) -> Tensor:
-        """features (B, C, H, W) and R (B, 16) -> (B, C, H, W)."""
+    def forward(self, features: Tensor, r: Tensor, leaky: bool = False) -> Tensor:
+        """features (B, C, H, W) and R (B, 16) -> (B, C, H, W); leaky: a LeakyReLU follows."""
         stretched = r[:, :, None, None].expand(-1, -1, *features.shape[-2:]).to(features.dtype)
-        return self.conv(torch.cat([features, stretched], dim=1))
+        out = self.conv(torch.cat([features, stretched], dim=1))
+        return F.leaky_relu(out, 0.1, inplace=True) if leaky else out

@@ -63,9 +63,9 @@ class DABlock(nn.Module):
         self.conv2 = nn.Conv2d(sizes.channels, sizes.channels, 3, padding=1)
 
     def forward(self, features: Tensor, r: Tensor) -> Tensor:
-        out = F.leaky_relu(self.da_conv1(features, r), 0.1, inplace=True)
+        out = self.da_conv1(features, r, leaky=True)
         out = F.leaky_relu(self.conv1(out), 0.1, inplace=True)
-        out = F.leaky_relu(self.da_conv2(out, r), 0.1, inplace=True)
+        out = self.da_conv2(out, r, leaky=True)
         return self.conv2(out) + features
 
 

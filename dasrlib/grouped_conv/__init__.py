@@ -1,31 +1,102 @@
-"""The convolution in which every sample and channel has its own kernel (§3.2.2)."""
+"""The convolution in which every sample and channel has its own kernel, and what DA convolution
+makes of it (§3.2.2).
+
+Two backends: "reference", the framework's grouped convolution, runs anywhere; "triton", our own
+kernels, needs a GPU. The reference says what is right.
+"""
 
 from __future__ import annotations
 
+import os
+
+import torch
 from torch import Tensor
 
-from dasrlib.grouped_conv.reference import grouped_conv2d_reference
+from dasrlib.grouped_conv.reference import da_conv2d_reference, grouped_conv2d_reference
 
-BACKENDS = {"reference": grouped_conv2d_reference}
+try:
+    from dasrlib.grouped_conv.depthwise import grouped_conv2d_triton
+    from dasrlib.grouped_conv.fused import da_conv2d_triton
+except ImportError:  # Triton comes with PyTorch for GPUs on Linux alone
+    HAS_TRITON = False
+else:
+    HAS_TRITON = True
+
+BACKENDS = ("auto", "triton", "reference")
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+# Triton's own interpreter runs the kernels on the CPU, for tests; it reads this when imported.
+_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def _uses_triton(x: Tensor, backend: str) -> bool:
+    """Whether Triton computes it; raises ValueError where it was asked for and cannot be had."""
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
+    if backend == "triton" and not HAS_TRITON:
+        raise ValueError('backend "triton" needs Triton, which is not installed: use "auto"')
+    if backend == "triton" and not (x.is_cuda or _INTERPRETED):
+        raise ValueError(f'backend "triton" needs a GPU, and x is on the {x.device}: use "auto"')
+    if backend == "auto":
+        return HAS_TRITON and x.is_cuda
+    return backend == "triton"
+
+
+def _check(x: Tensor, kernels: Tensor) -> Tensor:
+    """The kernels, one for each channel; raises ValueError where they do not fit x."""
+    if x.ndim != 4:
+        raise ValueError(f"x must be (B, C, H, W), got {tuple(x.shape)}")
+    b, c = x.shape[:2]
+    k = kernels.shape[-1]
+    if kernels.shape not in ((b, c, k, k), (b, 1, k, k)):
+        raise ValueError(
+            f"kernels must be (B, C, k, k) or (B, 1, k, k) with B, C of x {tuple(x.shape)}, "
+            f"got {tuple(kernels.shape)}"
+        )
+    if k % 2 == 0:
+        raise ValueError(f"kernel size must be odd, got {k}")
+    if x.dtype not in DTYPES:
+        raise ValueError(f"x must be floating point, got {x.dtype}")
+    return kernels.expand(b, c, k, k)
 
 
 def grouped_conv2d(x: Tensor, kernels: Tensor, backend: str = "auto") -> Tensor:
     """Each channel of each sample, convolved with its own kernel; zero padding (§3.2.2).
 
-    x: (B, C, H, W). kernels: (B, C, k, k), k odd. Returns (B, C, H, W).
-    backend: "reference" (the framework's grouped convolution) or "auto", which picks for the
-    device. Raises ValueError for shapes that do not fit, an even k, or an unknown backend.
+    x: (B, C, H, W), contiguous or channels_last. kernels: (B, C, k, k), k odd, or (B, 1, k, k) for
+    a kernel that the channels share. Returns (B, C, H, W) in x's type and layout.
+    backend: "triton", "reference", or "auto": Triton for tensors on a GPU where it is installed.
+    Raises ValueError for shapes that do not fit, an even k, or a backend that cannot be had.
     """
-    k = kernels.shape[-1]
-    if kernels.ndim != 4 or kernels.shape[:2] != x.shape[:2] or kernels.shape[-2] != k:
-        raise ValueError(
-            f"kernels must be (B, C, k, k) with B, C of x {tuple(x.shape)}, "
-            f"got {tuple(kernels.shape)}"
-        )
-    if k % 2 == 0:
-        raise ValueError(f"kernel size must be odd, got {k}")
-    if backend == "auto":
-        backend = "reference"
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {['auto', *BACKENDS]}, got {backend!r}")
-    return BACKENDS[backend](x, kernels)
+    kernels = _check(x, kernels)
+    if _uses_triton(x, backend):
+        return grouped_conv2d_triton(x, kernels)
+    return grouped_conv2d_reference(x, kernels)
+
+
+def da_conv2d(
+    x: Tensor,
+    kernels: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    modulation: Tensor | None = None,
+    leaky: bool = False,
+    backend: str = "auto",
+) -> Tensor:
+    """mix(LeakyReLU(x ⊛ kernels)) + x · modulation, the degradation-aware convolution (§3.2.2).
+
+    x: (B, C, H, W). kernels: (B, C, k, k), k odd. weight: (C, C) and bias: (C,) of the 1×1
+    convolution `mix`. modulation: (B, C), or None for none. leaky: whether a LeakyReLU ends it.
+    backend: as in grouped_conv2d; "triton" makes one pass over x of it.
+    Raises ValueError as grouped_conv2d does, and for a weight, bias or modulation of another shape.
+    """
+    kernels = _check(x, kernels)
+    b, c = x.shape[:2]
+    expected = {"weight": (weight, (c, c)), "bias": (bias, (c,))}
+    if modulation is not None:
+        expected["modulation"] = (modulation, (b, c))
+    for name, (tensor, shape) in expected.items():
+        if tensor.shape != shape:
+            raise ValueError(f"{name} must be {shape}, got {tuple(tensor.shape)}")
+    if _uses_triton(x, backend):
+        return da_conv2d_triton(x, kernels, weight, bias, modulation, leaky)
+    return da_conv2d_reference(x, kernels, weight, bias, modulation, leaky)

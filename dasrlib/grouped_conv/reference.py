@@ -1,9 +1,12 @@
-"""The per-sample grouped convolution with the framework's own means: the definition of right."""
+"""The per-sample convolutions with the framework's own means: the definition of right."""
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+SLOPE = 0.1  # of every LeakyReLU in the paper's networks
 
 
 def grouped_conv2d_reference(x: Tensor, kernels: Tensor) -> Tensor:
@@ -13,5 +16,19 @@ def grouped_conv2d_reference(x: Tensor, kernels: Tensor) -> Tensor:
     # conv2d gives all samples of a batch the same kernels. So the batch is folded into the
     # channels: one sample of B·C channels, and with groups = B·C each channel has its own kernel.
     folded = x.reshape(1, b * c, h, w)
-    out = F.conv2d(folded, kernels.reshape(b * c, 1, k, k), padding=k // 2, groups=b * c)
+    weights = kernels.to(x.dtype).reshape(b * c, 1, k, k)
+    out = F.conv2d(folded, weights, padding=k // 2, groups=b * c)
     return out.view(b, c, h, w)
+
+
+def da_conv2d_reference(
+    x: Tensor, kernels: Tensor, weight: Tensor, bias: Tensor, modulation: Tensor | None, leaky: bool
+) -> Tensor:
+    """The whole degradation-aware convolution, an operation at a time (§3.2.2)."""
+    # F_1 = mix(LeakyReLU(F ⊛ k(R))), one kernel per sample and channel
+    filtered = F.leaky_relu(grouped_conv2d_reference(x, kernels), SLOPE)
+    out = F.conv2d(filtered, weight.to(x.dtype)[:, :, None, None], bias.to(x.dtype))
+    if modulation is not None:
+        # F_1 + F · v(R)
+        out = torch.addcmul(out, x, modulation[:, :, None, None].to(out.dtype))
+    return F.leaky_relu(out, SLOPE, inplace=True) if leaky else out
