@@ -44,7 +44,7 @@ class Budget(NamedTuple):
 
 
 QUICK = Budget(seconds=0.0, least=2, most=2)
-BUDGETS = {"cpu": Budget(4.0, 5, 100), "cuda": Budget(1.0, 20, 200)}
+BUDGETS = {"cpu": Budget(4.0, 5, 100), "cuda": Budget(1.0, 10, 200)}
 
 
 class Check(NamedTuple):
