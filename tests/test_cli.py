@@ -238,8 +238,11 @@ def test_bench_keeps_a_whole_one(monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "run", lambda device, only, quick: whole)
     monkeypatch.setattr(figures, "folder", lambda: tmp_path)
     name = f"bench-{bench.slug(whole['provenance']['device'])}"
-    said = dasr("bench", "--only", "grouped_conv")
+    dasr("bench", "--only", "grouped_conv")
+    monkeypatch.setitem(whole, "quick", True)
+    dasr("bench", "--quick")
     assert list(tmp_path.iterdir()) == []
+    monkeypatch.setitem(whole, "quick", False)
     said = dasr("bench")
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.json", f"{name}.png"]
     assert str(tmp_path / f"{name}.json") in said

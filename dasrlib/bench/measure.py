@@ -44,7 +44,8 @@ class Budget(NamedTuple):
 
 
 QUICK = Budget(seconds=0.0, least=2, most=2)
-BUDGETS = {"cpu": Budget(4.0, 5, 100), "cuda": Budget(1.0, 10, 200)}
+# A processor without units for bfloat16 takes a minute for a step of training in it: three rounds.
+BUDGETS = {"cpu": Budget(4.0, 3, 100), "cuda": Budget(1.0, 10, 200)}
 
 
 class Check(NamedTuple):
@@ -161,10 +162,10 @@ def interleaved(
     """The seconds a call of each takes, many times, in turn: what disturbs one disturbs all."""
     for repeat in repeats:
         _seconds(repeat, device)  # the first go compiles, allocates and tunes
-    per_round = sum(_seconds(repeat, device) * repeat.calls for repeat in repeats)
+    samples = [[_seconds(repeat, device)] for repeat in repeats]
+    per_round = sum(s[0] * r.calls for s, r in zip(samples, repeats, strict=True))
     rounds = min(max(int(budget.seconds / max(per_round, 1e-9)), budget.least), budget.most)
-    samples: list[list[float]] = [[] for _ in repeats]
-    for i in range(rounds):
+    for i in range(1, rounds):
         for j in range(len(repeats)):
             turn = (i + j) % len(repeats)  # so that none always comes after the same one
             samples[turn].append(_seconds(repeats[turn], device))
