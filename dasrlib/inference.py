@@ -11,10 +11,15 @@ from tqdm.auto import tqdm
 from dasrlib import data
 from dasrlib import weights as weights_module
 from dasrlib.degradation import quantise
+from dasrlib.devices import fastest_dtype
 from dasrlib.network import BlindSR
 
 DEFAULT = "laptop/model4-x4-iso"
-OVERLAP = 16  # LR pixels that a tile sees beyond its own part
+# LR pixels that a tile sees beyond its own part. Not all that the network could see, which is a
+# pixel for every 3×3 convolution on the way (30 for the laptop profile's, 109 for the paper's): in
+# the bundled network what lies further than 16 away moves a pixel by 0.002 of a grey level at most
+# (4 pictures of Set14, in tiles of 48; 0.05 with 12, 1.2 with 8).
+OVERLAP = 16
 
 
 def _tiles(length: int, tile: int) -> list[tuple[int, int, int, int]]:
@@ -40,6 +45,7 @@ def upscale(
     image: a file, or (3, H, W) in [0, 1]. weights: a bundled name, a .safetensors file, or a
     network. tile: side of the tiles in LR pixels, for pictures too large for memory; the
     representation is then the mean of the tiles', so that all of them are told the same.
+    Computed in bfloat16 where that is faster: a quarter of a grey level from float32, 0.002 dB.
     Returns (3, sH, sW) in [0, 1], rounded to 8 bit. Raises ValueError for a tensor of another
     shape or range, a tile under 32, or Model 5, which is not blind.
     """
@@ -61,9 +67,18 @@ def upscale(
         raise ValueError(f"tile must be at least 32 LR pixels, got {tile}")
     device = next(model.parameters()).device
     lr = lr[None].to(device, torch.float32, memory_format=torch.channels_last)
-    if tile is None or max(h, w) <= tile:
-        return quantise(model(lr))[0].cpu()
+    dtype = fastest_dtype(device)
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        if tile is None or max(h, w) <= tile:
+            sr = model(lr)[0]
+        else:
+            sr = _in_tiles(model, lr, tile, progress)
+    return quantise(sr).cpu()
 
+
+def _in_tiles(model: BlindSR, lr: Tensor, tile: int, progress: bool) -> Tensor:
+    """LR (1, 3, H, W) enlarged in tiles, (3, sH, sW), on the CPU."""
+    device = lr.device
     boxes = [(y, x) for y in _tiles(lr.shape[-2], tile) for x in _tiles(lr.shape[-1], tile)]
     seen = [lr[..., y0:y1, x0:x1] for (y0, y1, _, _), (x0, x1, _, _) in boxes]
     areas = torch.tensor([float(part.shape[-2] * part.shape[-1]) for part in seen], device=device)
@@ -77,4 +92,4 @@ def upscale(
         sr = model(part, representation=representation)[0].cpu()
         own = sr[:, s * (top - y0) : s * (bottom - y0), s * (left - x0) : s * (right - x0)]
         out[:, s * top : s * bottom, s * left : s * right] = own
-    return quantise(out)
+    return out

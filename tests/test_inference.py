@@ -128,6 +128,23 @@ def test_weights_by_name_path_or_network(tmp_path):
     assert torch.equal(inference.upscale(lr, str(path)), by_name)
 
 
+@pytest.mark.parametrize("tile", [None, 32])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_devices_dtype_is_computed_in(model, monkeypatch, unrounded, dtype, tile):
+    monkeypatch.setattr(inference, "fastest_dtype", lambda device: dtype)
+    seen = []
+    model.sr.head.register_forward_hook(lambda module, inputs, out: seen.append(out.dtype))
+    lr = picture(34, 40)
+    sr = inference.upscale(lr, model, tile=tile)
+    assert set(seen) == {dtype}
+    assert sr.dtype == torch.float32
+    with torch.no_grad():
+        expected = model(lr[None])[0]
+    # float32 in another layout or in tiles, whose representation is a mean; bfloat16 keeps 8 bits.
+    close = 0.02 if dtype == torch.bfloat16 or tile else 1e-5
+    assert (sr - expected).abs().max() < close
+
+
 # Files
 
 

@@ -180,6 +180,14 @@ def test_adam_goes_on_whatever_device_it_began_on():
         assert trained(resumed, drawn[2:]) == expected
 
 
+def test_a_learning_rate_on_the_device_stays_where_it_is():
+    step = Step(*parts(("model4", "in-batch")), with_sr=True)
+    place = step.optimizer.param_groups[0]["lr"] = torch.tensor(0.0)  # as on a GPU
+    step.set_learning_rate(0.5)
+    assert step.optimizer.param_groups[0]["lr"] is place
+    assert place == 0.5
+
+
 # The losses
 
 
