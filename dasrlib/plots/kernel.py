@@ -352,7 +352,8 @@ def roofline(data: dict[str, Any]) -> Figure:
     """The benchmark's roofline, with room for the name of the profile; data: as bench.roofline."""
     figure = bench.roofline(data)
     legend = figure.legends[0]
-    handles, labels = legend.legend_handles, [text.get_text() for text in legend.texts]
+    handles = [handle for handle in legend.legend_handles if handle is not None]
+    labels = [text.get_text() for text in legend.texts]
     legend.remove()  # at the bottom, in one line, it would lie on the name of the profile
     figure.suptitle("")
     first = figure.axes[0]
