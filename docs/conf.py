@@ -51,9 +51,9 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 # The order in which the paper, and so the book, is read.
 # fmt: off
 FLOOR_PLAN = [
-    "paper", "data", "degradation", "grouped_conv", "representation", "da_conv", "network",
-    "baselines", "profiles", "training", "weights", "evaluation", "inference", "plots", "widgets",
-    "cli", "report",
+    "paper", "data", "downloads", "degradation", "reduction", "grouped_conv", "representation",
+    "da_conv", "network", "baselines", "profiles", "patches", "steps", "training", "weights",
+    "evaluation", "probes", "inference", "bench", "figures", "plots", "widgets", "cli", "report",
 ]
 # fmt: on
 
