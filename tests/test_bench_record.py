@@ -134,6 +134,14 @@ def points(figure) -> list[tuple[str, float, float]]:
     ]
 
 
+def test_an_emulated_dtype_has_no_roof():
+    data = {"device": "here", **record(row())}
+    assert len(plots.roofline(data).axes) == 2
+    data["ceilings"] = {"copy": 2e10, "matmul": {"float32": 1.6e11, "bfloat16": 1e9}}
+    (only,) = plots.roofline(data).axes
+    assert only.get_title().startswith("float32")
+
+
 def test_the_roofline_draws_the_first_way_and_the_fastest_of_the_others():
     slow, fast = row(variant="a", seconds=[1e-3] * 3), row(variant="b", seconds=[1e-4] * 3)
     wrong = row(variant="c", seconds=None, ratio=None)

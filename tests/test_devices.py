@@ -8,6 +8,19 @@ import torch
 from dasrlib import devices
 
 
+@pytest.mark.parametrize(
+    ("device", "dtype", "layout"),
+    [
+        ("cpu", torch.float32, torch.contiguous_format),
+        ("cpu", torch.bfloat16, torch.channels_last),
+        ("cuda", torch.float32, torch.channels_last),
+        ("cuda", torch.bfloat16, torch.channels_last),
+    ],
+)
+def test_the_layout_is_a_rule_of_device_and_dtype(device, dtype, layout):
+    assert devices.fastest_layout(device, dtype) == layout
+
+
 @pytest.fixture
 def measured_anew():
     devices._fastest_on_processor.cache_clear()

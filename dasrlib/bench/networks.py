@@ -22,6 +22,7 @@ from dasrlib.bench.operators import LAYOUTS, name_of
 from dasrlib.bench.released import ReleasedDAConv, ReleasedStep, computed_as
 from dasrlib.da_conv import DAConv
 from dasrlib.degradation import DegradationSpace
+from dasrlib.devices import fastest_dtype, fastest_layout
 from dasrlib.network import BlindSR
 from dasrlib.patches import PatchPairs
 from dasrlib.profiles import Profile
@@ -125,6 +126,17 @@ def _gradient(module: nn.Module) -> Tensor:
     return torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
 
 
+def _dtypes(device: torch.device) -> list[torch.dtype]:
+    """float32, and what the device computes faster in; a network in emulated bfloat16 takes
+    minutes, and nobody would."""
+    return list(dict.fromkeys([torch.float32, fastest_dtype(device)]))
+
+
+def _layout(device: torch.device, dtype: torch.dtype) -> str:
+    rule = fastest_layout(device, dtype)
+    return next(name for name, layout in LAYOUTS.items() if layout == rule)
+
+
 def training_step(device: torch.device, quick: bool) -> Iterator[Case]:
     """A step of stage 2, everything included, the released way and dasrlib.training's (§4.1)."""
     cuda = device.type == "cuda"
@@ -172,7 +184,7 @@ def training_step(device: torch.device, quick: bool) -> Iterator[Case]:
     ways: list[Way] = [way("released", released_step)]
     if cuda:  # what PyTorch does with float32 convolutions by default
         ways.append(way("released", released_step, dtype="tf32"))
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in _dtypes(device):
         starts = {"ours": partial(our_step, dtype=dtype)}
         if cuda:  # what each of the two brings
             starts = {
@@ -183,7 +195,7 @@ def training_step(device: torch.device, quick: bool) -> Iterator[Case]:
                 **starts,
             }
         for name, start in starts.items():
-            ways.append(way(name, start, dtype=name_of(dtype), layout="channels_last"))
+            ways.append(way(name, start, dtype=name_of(dtype), layout=_layout(device, dtype)))
     sample = torch.empty(batch, 3, profile.patch, profile.patch)
     numbers, flops = counted(BlindSR(SCALE, profile.sizes), sample)
     size = f"{batch} × 2 patches of {profile.patch}×{profile.patch}"
@@ -261,13 +273,15 @@ class Enlargement:
 def enlargement(device: torch.device, quick: bool) -> Iterator[Case]:
     """8 pictures of 48×48 and one of 256×256, the released way and ours, in each dtype (§4)."""
     profile = chosen_profile(quick, batch=1)
-    dtypes = ["float32", "bfloat16", *(["float16"] if device.type == "cuda" else [])]
+    dtypes = [*_dtypes(device), *([torch.float16] if device.type == "cuda" else [])]
     for shape in ((2, 3, 16, 16),) if quick else ((8, 3, 48, 48), (1, 3, 256, 256)):
         way = partial(Enlargement, shape=shape, profile=profile, device=device)
         ways: list[Way] = [way("released")]
         if device.type == "cuda":
             ways.append(way("released", dtype="tf32"))
-        ways += [way("ours", dtype=dtype, layout="channels_last") for dtype in dtypes]
+        ways += [
+            way("ours", dtype=name_of(dtype), layout=_layout(device, dtype)) for dtype in dtypes
+        ]
         numbers, flops = counted(BlindSR(SCALE, profile.sizes), torch.empty(shape))
         size = f"{shape[0]} of {shape[2]}×{shape[3]}"
         yield Case("inference", "inference", size, ways, numbers, flops)

@@ -70,15 +70,18 @@ def _legend(figure: Figure, markers: dict[str, str]) -> None:
 
 
 def roofline(data: dict[str, Any]) -> Figure:
-    """Flop per second over flop per byte under this machine's own roof: a column for each dtype, a
-    line for each size.
+    """Flop per second over flop per byte under this machine's own roof: a column for each dtype
+    that the machine has units for, a line for each size.
 
     data: device, its name; ceilings, copy in bytes a second and matmul by dtype in flop a second;
     rows, as bench.run gives them. Bytes are those of each input and output crossing the memory bus
     once. The first way is drawn, and the fastest of the others; what has a backward pass stands a
     little to the right of its place, what has none to the left.
     """
-    copy, products = data["ceilings"]["copy"], data["ceilings"]["matmul"]
+    copy, measured = data["ceilings"]["copy"], data["ceilings"]["matmul"]
+    # A dtype that a processor only emulates has no roof: its matrix product, far slower than
+    # float32's, is not the best it can do.
+    products = {dtype: rate for dtype, rate in measured.items() if rate >= measured["float32"]}
     things = _counted(data["rows"])
     markers = dict(zip(dict.fromkeys(what for what, _ in things), MARKERS, strict=False))
     lines = 1 + max((place for _, place in things), default=0)
