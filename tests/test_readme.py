@@ -37,3 +37,21 @@ def test_every_picture_is_there():
     pictures = [part.split(")")[0] for part in README.split("](figures/")[1:]]
     assert pictures
     assert all((ROOT / "figures" / picture).is_file() for picture in pictures)
+
+
+def test_the_speeds_are_those_of_the_bench():
+    rows = json.loads((ROOT / "figures" / "bench-epyc.json").read_text())["data"]["rows"]
+    medians = {1000 * row["seconds"][1] for row in rows if row["seconds"]}
+    section = README.split("## How fast")[1].split("\n## ")[0]
+    table = [line.strip("| ").split("|")[1:] for line in section.splitlines() if " | " in line]
+    numbers = [line for line in table if line[0].strip()[0].isdigit()]
+    shown = [[float(cell.replace(",", "")) for cell in line] for line in numbers]
+    assert len(shown) == 6
+    for released, ours, times in shown:
+        for value in (released, ours):
+            # A whole number of milliseconds, or a tenth of one.
+            assert any(
+                value == pytest.approx(median, abs=0.51 if value > 10 else 0.051)
+                for median in medians
+            )
+        assert times == pytest.approx(released / ours, rel=0.06)

@@ -56,7 +56,7 @@ def _draw(ax: Axes, points: list[tuple[float, float, str]], marker: str, aside: 
         ax.plot(x * aside, y, marker, color=colour, mfc=fill, ms=7, mew=1.5, zorder=2)
 
 
-def _legend(figure: Figure, markers: dict[str, str]) -> None:
+def _legend(figure: Figure, markers: dict[str, str], columns: int) -> None:
     grey: dict[str, Any] = {"color": "0.3", "ls": "none", "mfc": "none", "ms": 7}
     ring: dict[str, Any] = {"marker": "o", "ls": "none", "ms": 7, "mew": 1.5}
     handles = [
@@ -66,7 +66,9 @@ def _legend(figure: Figure, markers: dict[str, str]) -> None:
         Line2D([], [], color=FIRST, mfc="white", label="the framework's, as released", **ring),
         Line2D([], [], color=FASTEST, label="the fastest of the others", **ring),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
+    )
 
 
 def roofline(data: dict[str, Any]) -> Figure:
@@ -110,6 +112,6 @@ def roofline(data: dict[str, Any]) -> Figure:
     for line, ax in enumerate(axes[:, 0]):
         sizes = next((rows for (_, place), rows in things.items() if place == line and rows), [])
         ax.set_ylabel(f"flop per second\n{sizes[0]['size'] if sizes else ''}")
-    _legend(figure, markers)
+    _legend(figure, markers, columns=2 * len(products))
     figure.suptitle(data["device"], fontsize=11)
     return figure
