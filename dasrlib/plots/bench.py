@@ -67,7 +67,12 @@ def _legend(figure: Figure, markers: dict[str, str], columns: int) -> None:
         Line2D([], [], color=FASTEST, label="the fastest of the others", **ring),
     ]
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
+        handles=handles,
+        loc="outside lower left",  # on the right stands the profile
+        ncols=columns,
+        columnspacing=1.0,
+        frameon=False,
+        fontsize=8,
     )
 
 
