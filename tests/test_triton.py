@@ -402,7 +402,7 @@ x = torch.randn(2, 64, 48, 48).to(torch.bfloat16).contiguous(memory_format=torch
 kernels, v = torch.randn(2, 64, 3, 3).to(x.dtype), torch.rand(2, 64).to(x.dtype)
 weight, bias = torch.randn(64, 64), torch.randn(64)
 depthwise.grouped_conv2d_triton(x, kernels)
-fused._multiplication = lambda x: (fused.OPERANDS[x.dtype], "tf32x3")
+fused._multiplication = lambda x: (fused.TYPES[x.dtype], "tf32x3")
 fused.da_conv2d_triton(x, kernels, weight, bias, v, True)
 fused.da_conv2d_backward(x, x, kernels, weight, v, x)
 '''

@@ -21,6 +21,7 @@ from dasrlib.grouped_conv.tiles import (
     on_device,
     place,
     store,
+    wide,
 )
 
 
@@ -100,8 +101,7 @@ def kernel_gradient(x: Tensor, grad: Tensor, k: int) -> Tensor:
     """
     b, c = x.shape[:2]
     tiles = divide(x, 8192)
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    sums = torch.empty(tiles.per_plane, b, k * k, c, dtype=wide, device=x.device)
+    sums = torch.empty(tiles.per_plane, b, k * k, c, dtype=wide(x), device=x.device)
     with on_device(x):
         kernel_gradient_kernel[(tiles.programs,)](
             x, grad, sums, *x.shape[1:], tiles.across, tiles.per_plane, tiles.blocks,
@@ -113,8 +113,7 @@ def kernel_gradient(x: Tensor, grad: Tensor, k: int) -> Tensor:
 
 @kernel_gradient.register_fake
 def _(x: Tensor, grad: Tensor, k: int) -> Tensor:
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return torch.empty(*x.shape[:2], k, k, dtype=wide, device=x.device)
+    return torch.empty(*x.shape[:2], k, k, dtype=wide(x), device=x.device)
 
 
 def _save_convolution(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dasrlib.grouped_conv import depthwise, reference
 from dasrlib.grouped_conv.tiles import (
+    TYPES,
     accumulator,
     divide,
     filter_tile,
@@ -21,6 +22,7 @@ from dasrlib.grouped_conv.tiles import (
     on_device,
     place,
     store,
+    wide,
 )
 
 SLOPE = tl.constexpr(reference.SLOPE)
@@ -170,21 +172,13 @@ def da_conv_grad_x_kernel(
     store(grad_x + b * xb, total, rows, columns, c, channels, height, width, xc, xy, xx)
 
 
-OPERANDS = {
-    torch.float32: tl.float32,
-    torch.bfloat16: tl.bfloat16,
-    torch.float16: tl.float16,
-    torch.float64: tl.float64,
-}
-
-
 def _multiplication(x: Tensor) -> tuple[tl.dtype, str]:
     """The type of the tensor cores' operands, and how they multiply float32."""
     if not x.is_cuda:  # in the interpreter: NumPy multiplies no bfloat16, the values go as float32
-        return OPERANDS[torch.float32 if x.dtype == torch.bfloat16 else x.dtype], "ieee"
+        return TYPES[torch.float32 if x.dtype == torch.bfloat16 else x.dtype], "ieee"
     # In three passes of their short type, TF32, the tensor cores reach float32's own precision.
     has_tf32 = torch.cuda.get_device_capability(x.device)[0] >= 8
-    return OPERANDS[x.dtype], "tf32x3" if has_tf32 else "ieee"
+    return TYPES[x.dtype], "tf32x3" if has_tf32 else "ieee"
 
 
 @torch.library.custom_op("dasrlib::da_conv2d", mutates_args=())
@@ -235,14 +229,13 @@ def da_conv2d_backward(
     b, c = x.shape[:2]
     taps, weight = in_taps(kernels, x), weight.contiguous()
     k, leaky, modulated = kernels.shape[-1], out is not None, modulation is not None
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    grad_x, grad_filtered = torch.empty_like(x), torch.empty_like(x)
+    grad_filtered = torch.empty_like(x)
     result = grad if out is None else out  # never read where there is no LeakyReLU
     tiles = divide(x, 4096, channels=triton.next_power_of_2(c), least=16)
     per_sample = triton.cdiv(tiles.per_plane, TILES_PER_PROGRAM)
 
     def sums(*shape: int) -> Tensor:
-        return torch.empty(b, per_sample, *shape, dtype=wide, device=x.device)
+        return torch.empty(b, per_sample, *shape, dtype=wide(x), device=x.device)
 
     weight_sums, bias_sums = sums(c, c), sums(c)
     modulation_sums = sums(c) if modulated else bias_sums
@@ -259,7 +252,7 @@ def da_conv2d_backward(
         if modulation is None:
             grad_x = depthwise.grouped_conv2d_triton(grad_filtered, kernels, True)
         else:
-            tiles = divide(x, 2048)
+            grad_x, tiles = torch.empty_like(x), divide(x, 2048)
             da_conv_grad_x_kernel[(tiles.programs,)](
                 grad, grad_filtered, taps, modulation.contiguous(), result, grad_x,
                 *x.shape[1:], tiles.across, tiles.per_plane, tiles.blocks,
@@ -272,20 +265,19 @@ def da_conv2d_backward(
         depthwise.kernel_gradient(x, grad_filtered, k).to(kernels.dtype),
         weight_sums.sum((0, 1)).to(weight.dtype),
         bias_sums.sum((0, 1)),
-        modulation_sums.sum(1) if modulated else x.new_empty(0, dtype=wide),
+        modulation_sums.sum(1) if modulated else x.new_empty(0, dtype=wide(x)),
     )
 
 
 @da_conv2d_backward.register_fake
 def _(grad, x, kernels, weight, modulation, out):  # type: ignore[no-untyped-def]
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     b, c = x.shape[:2]
     return (
         torch.empty_like(x),
         kernels.new_empty(kernels.shape),
         weight.new_empty(weight.shape),
-        x.new_empty(c, dtype=wide),
-        x.new_empty((0,) if modulation is None else (b, c), dtype=wide),
+        x.new_empty(c, dtype=wide(x)),
+        x.new_empty((0,) if modulation is None else (b, c), dtype=wide(x)),
     )
 
 

@@ -87,9 +87,22 @@ def in_taps(kernels: Tensor, like: Tensor) -> Tensor:
     return taps.mT.contiguous().mT if is_channels_last(like) else taps
 
 
-def accumulator(x: Tensor) -> tl.dtype:
+TYPES = {
+    torch.float32: tl.float32,
+    torch.bfloat16: tl.bfloat16,
+    torch.float16: tl.float16,
+    torch.float64: tl.float64,
+}
+
+
+def wide(x: Tensor) -> torch.dtype:
     """The type that sums are kept in: float32, and float64 for float64."""
-    return tl.float64 if x.dtype == torch.float64 else tl.float32
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def accumulator(x: Tensor) -> tl.dtype:
+    """`wide`, as Triton calls it."""
+    return TYPES[wide(x)]
 
 
 @triton.jit

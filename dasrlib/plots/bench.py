@@ -115,8 +115,9 @@ def roofline(data: dict[str, Any]) -> Figure:
         column[0].set_title(f"{dtype}\n{roof}", fontsize=9)
         column[-1].set_xlabel("flop per byte, each byte counted once")
     for line, ax in enumerate(axes[:, 0]):
-        sizes = next((rows for (_, place), rows in things.items() if place == line and rows), [])
-        ax.set_ylabel(f"flop per second\n{sizes[0]['size'] if sizes else ''}")
+        # A batch of maps, of patches, of pictures: each thing has its own name for its size.
+        here = [rows[0]["size"] for (_, place), rows in things.items() if place == line and rows]
+        ax.set_ylabel("\n".join(["flop per second", *dict.fromkeys(here)]), fontsize=8)
     _legend(figure, markers, columns=2 * len(products))
     figure.suptitle(data["device"], fontsize=11)
     return figure
