@@ -67,7 +67,7 @@ def upscale(
         raise ValueError(f"tile must be at least 32 LR pixels, got {tile}")
     device = next(model.parameters()).device
     dtype = fastest_dtype(device)
-    lr = lr[None].to(device, torch.float32, memory_format=fastest_layout(device, dtype))
+    lr = lr[None].to(device, torch.float32, memory_format=fastest_layout(device))
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         if tile is None or max(h, w) <= tile:
             sr = model(lr)[0]

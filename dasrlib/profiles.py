@@ -99,7 +99,7 @@ PROFILES = {
             held_out=20,
             patch=32,
             stage1=Stage(iterations=200, lr=1e-3, warmup=20, batch=16),
-            stage2=Stage(iterations=4200, lr=8e-4, warmup=100, batch=8),
+            stage2=Stage(iterations=5800, lr=8e-4, warmup=100, batch=8),
             recipe="in-batch",
             encoder_input="high-pass",
             temperature=0.1,

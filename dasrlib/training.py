@@ -102,7 +102,7 @@ class Run:
         if self.profile.start_as_enlargement:
             built.sr.start_as_enlargement()
         self.model = built.to(self.device)
-        self.layout = fastest_layout(self.device, self.dtype)
+        self.layout = fastest_layout(self.device)
         self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.contrast = self._contrast().to(self.device) if MODELS[model].contrastive else None
         self.stages = self._stages()

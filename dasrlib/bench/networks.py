@@ -132,8 +132,8 @@ def _dtypes(device: torch.device) -> list[torch.dtype]:
     return list(dict.fromkeys([torch.float32, fastest_dtype(device)]))
 
 
-def _layout(device: torch.device, dtype: torch.dtype) -> str:
-    rule = fastest_layout(device, dtype)
+def _layout(device: torch.device) -> str:
+    rule = fastest_layout(device)
     return next(name for name, layout in LAYOUTS.items() if layout == rule)
 
 
@@ -195,7 +195,7 @@ def training_step(device: torch.device, quick: bool) -> Iterator[Case]:
                 **starts,
             }
         for name, start in starts.items():
-            ways.append(way(name, start, dtype=name_of(dtype), layout=_layout(device, dtype)))
+            ways.append(way(name, start, dtype=name_of(dtype), layout=_layout(device)))
     sample = torch.empty(batch, 3, profile.patch, profile.patch)
     numbers, flops = counted(BlindSR(SCALE, profile.sizes), sample)
     size = f"{batch} × 2 patches of {profile.patch}×{profile.patch}"
@@ -280,7 +280,7 @@ def enlargement(device: torch.device, quick: bool) -> Iterator[Case]:
         if device.type == "cuda":
             ways.append(way("released", dtype="tf32"))
         ways += [
-            way("ours", dtype=name_of(dtype), layout=_layout(device, dtype)) for dtype in dtypes
+            way("ours", dtype=name_of(dtype), layout=_layout(device)) for dtype in dtypes
         ]
         numbers, flops = counted(BlindSR(SCALE, profile.sizes), torch.empty(shape))
         size = f"{shape[0]} of {shape[2]}×{shape[3]}"
