@@ -19,18 +19,27 @@ DIMENSION = paper.REPRESENTATION
 INPUTS = ("rgb", "high-pass")
 
 
+def fine_detail(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Luminance, and what of it is finer than its 5×5 mean.
+
+    images: (B, 3, H, W) in [0, 1]. Returns two (B, 1, H, W).
+    """
+    r, g, b = images.split(1, dim=1)
+    luminance = 0.299 * r + 0.587 * g + 0.114 * b
+    mean = F.avg_pool2d(F.pad(luminance, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
+    return luminance, luminance - mean
+
+
 def high_pass(images: Tensor) -> Tensor:
     """What blur changes and content hardly does: luminance minus its 5×5 mean, at unit deviation.
 
     images: (B, 3, H, W) in [0, 1]. Returns (B, 1, H, W); colour, brightness and contrast are gone.
     """
-    r, g, b = images.split(1, dim=1)
-    luminance = 0.299 * r + 0.587 * g + 0.114 * b
-    mean = F.avg_pool2d(F.pad(luminance, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
+    luminance, detail = fine_detail(images)
     # Over the patch's own deviation, so that a faint texture counts like a strong one. The small
     # constant (an eighth of a grey level) keeps a flat patch at zero.
     deviation = luminance.std(dim=(-2, -1), keepdim=True)
-    return (luminance - mean) / (deviation + 0.125 / 255)
+    return detail / (deviation + 0.125 / 255)
 
 
 class Encoder(nn.Module):
@@ -82,8 +91,8 @@ def info_nce(logits: Tensor, positive: Tensor) -> Tensor:
     return (torch.logsumexp(logits, dim=1) - at_positive).mean()
 
 
-def _unit(embedding: Tensor) -> Tensor:
-    """Embeddings at unit length, in float32 at least."""
+def unit(embedding: Tensor) -> Tensor:
+    """Embeddings (B, D) at unit length, in float32 at least."""
     wide = embedding.float() if embedding.dtype in (torch.bfloat16, torch.float16) else embedding
     return F.normalize(wide, dim=1)
 
@@ -143,11 +152,11 @@ class MoCo(nn.Module):
         """query, key: (B, 3, H, W), two patches of each of B pictures. Logits: the positive
         first."""
         representation, embedding = self.query_encoder(query)
-        p1 = _unit(embedding)
+        p1 = unit(embedding)
         with torch.no_grad():
             if self.training:
                 self._update_key_encoder()
-            p2 = _unit(self.key_encoder(key)[1])
+            p2 = unit(self.key_encoder(key)[1])
         # Divided by τ, a similarity in bfloat16 would be off by 0.05: autocast ends here.
         with torch.autocast(query.device.type, enabled=False):
             with_positive = (p1 * p2).sum(dim=1, keepdim=True)  # p_i¹·p_i²
@@ -180,7 +189,7 @@ class InBatch(nn.Module):
             raise ValueError(f"in-batch negatives need a batch of at least 2 pictures, got {b}")
         # One pass over both halves: BatchNorm sees queries and keys together and marks neither.
         representation, embedding = self.query_encoder(torch.cat([query, key]))
-        p1, p2 = _unit(embedding).chunk(2)
+        p1, p2 = unit(embedding).chunk(2)
         with torch.autocast(query.device.type, enabled=False):  # as in MoCo
             logits = p1 @ p2.T / self.temperature
         diagonal = torch.arange(b, device=logits.device)

@@ -279,9 +279,7 @@ def enlargement(device: torch.device, quick: bool) -> Iterator[Case]:
         ways: list[Way] = [way("released")]
         if device.type == "cuda":
             ways.append(way("released", dtype="tf32"))
-        ways += [
-            way("ours", dtype=name_of(dtype), layout=_layout(device)) for dtype in dtypes
-        ]
+        ways += [way("ours", dtype=name_of(dtype), layout=_layout(device)) for dtype in dtypes]
         numbers, flops = counted(BlindSR(SCALE, profile.sizes), torch.empty(shape))
         size = f"{shape[0]} of {shape[2]}×{shape[3]}"
         yield Case("inference", "inference", size, ways, numbers, flops)
