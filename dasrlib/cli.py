@@ -1,16 +1,17 @@
-"""The console: dasr upscale, degrade, train, evaluate, data, bench, notebooks."""
+"""The console: dasr upscale, degrade, train, evaluate, reproduce, data, bench, notebooks."""
 
 from __future__ import annotations
 
-import functools
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from dasrlib.console import example, one_sentence
+from dasrlib.reproduce import app as reproduce_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Datasets: what is here, and verified downloads.")
 app.add_typer(data_app, name="data")
+app.add_typer(reproduce_app, name="reproduce")
 
 WEIGHTS = "laptop/model4-x4-iso"
 
@@ -29,33 +31,8 @@ Weights = Annotated[
 ]
 
 
-def _example(text: str) -> str:
-    return f"Example:  {text}"
-
-
-def _one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What went wrong, in one sentence and exit status 1, where it is the input's fault."""
-
-    @functools.wraps(command)
-    def told(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except typer.Exit:  # a RuntimeError too, and no error
-            raise
-        except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-            # OSError's own text is a tuple of number and reason; those of this library are
-            # sentences.
-            typer.echo(f"dasr: {error}", err=True)
-            raise typer.Exit(1) from error
-        except KeyboardInterrupt:
-            typer.echo("dasr: interrupted", err=True)
-            raise typer.Exit(130) from None
-
-    return told
-
-
-@app.command(epilog=_example("dasr upscale photo.jpg photo-x4.png"))
-@_one_sentence
+@app.command(epilog=example("dasr upscale photo.jpg photo-x4.png"))
+@one_sentence
 def upscale(
     picture: Annotated[Path, typer.Argument(help="The picture to enlarge.")],
     out: Annotated[
@@ -79,8 +56,8 @@ def upscale(
     typer.echo(f"{target}  {lr.shape[2]}×{lr.shape[1]} -> {sr.shape[2]}×{sr.shape[1]}")
 
 
-@app.command(epilog=_example("dasr degrade photo.png small.png --sigma 2.4 --noise 5"))
-@_one_sentence
+@app.command(epilog=example("dasr degrade photo.png small.png --sigma 2.4 --noise 5"))
+@one_sentence
 def degrade(
     picture: Annotated[
         Path, typer.Argument(help="The HR picture; cropped to multiples of the scale.")
@@ -123,8 +100,8 @@ def degrade(
     typer.echo(f"{out}  {hr.shape[2]}×{hr.shape[1]} -> {lr.shape[2]}×{lr.shape[1]}")
 
 
-@app.command(epilog=_example("dasr train --model model4 --profile laptop --out runs/model4"))
-@_one_sentence
+@app.command(epilog=example("dasr train --model model4 --profile laptop --out runs/model4"))
+@one_sentence
 def train(
     out: Annotated[
         Path, typer.Option(help="The run's folder; an unfinished run there is resumed.")
@@ -169,8 +146,8 @@ def train(
         )
 
 
-@app.command(epilog=_example("dasr evaluate --images Set14 --sigma 0 --sigma 1.2"))
-@_one_sentence
+@app.command(epilog=example("dasr evaluate --images Set14 --sigma 0 --sigma 1.2"))
+@one_sentence
 def evaluate(
     weights: Weights = WEIGHTS,
     images: Annotated[str, typer.Option(help="A dataset, a folder, or samples.")] = "samples",
@@ -208,8 +185,8 @@ def evaluate(
             temporary.write_text(json.dumps(kept, indent=1) + "\n")
 
 
-@data_app.command("list", epilog=_example("dasr data list"))
-@_one_sentence
+@data_app.command("list", epilog=example("dasr data list"))
+@one_sentence
 def data_list() -> None:
     """The datasets, and where each lies on this machine."""
     from dasrlib import data
@@ -218,8 +195,8 @@ def data_list() -> None:
         typer.echo(f"{name:10s} {folder if folder else f'not here: dasr data get {name}'}")
 
 
-@data_app.command("get", epilog=_example("dasr data get Set14 B100"))
-@_one_sentence
+@data_app.command("get", epilog=example("dasr data get Set14 B100"))
+@one_sentence
 def data_get(
     names: Annotated[
         list[str],
@@ -239,8 +216,8 @@ def data_get(
         typer.echo(str(downloads.get(name, folder)))
 
 
-@data_app.command("weights", epilog=_example("dasr data weights"))
-@_one_sentence
+@data_app.command("weights", epilog=example("dasr data weights"))
+@one_sentence
 def data_weights() -> None:
     """The bundled weights, and how each was trained."""
     from dasrlib import weights as weights_module
@@ -251,8 +228,8 @@ def data_weights() -> None:
         )
 
 
-@app.command(epilog=_example("dasr bench --only da_conv"))
-@_one_sentence
+@app.command(epilog=example("dasr bench --only da_conv"))
+@one_sentence
 def bench(
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda; by default the GPU where there is one.")
@@ -277,8 +254,8 @@ def bench(
         typer.echo(f"\n{kept} and {kept.with_suffix('.png')}  {record['minutes']:.1f} minutes")
 
 
-@app.command(epilog=_example("dasr notebooks"))
-@_one_sentence
+@app.command(epilog=example("dasr notebooks"))
+@one_sentence
 def notebooks() -> None:
     """Open JupyterLab on the numbered notebooks of this checkout."""
     folder = Path(__file__).resolve().parents[1] / "notebooks"

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dasrlib import probes, provenance
+from dasrlib import data, probes, profiles, provenance, training
 from dasrlib.degradation import Degradations, DegradationSpace, crop_to_multiple, degrade
 from dasrlib.files import whole_file
 from dasrlib.patches import PatchPairs
@@ -193,3 +193,35 @@ class Study:
             scores = {exam: questions.of(represent) for exam, questions in exams.items()}
         found = {"log": log, "minutes": round(spent, 2), **scores, "provenance": self.provenance}
         return {**self._settings(name), **found}
+
+
+def reproduce(
+    profile: str, folder: str | Path, minutes: float | None = None, seed: int = 0
+) -> dict[str, Any] | None:
+    """Both studies, isotropic and noisy, as the figure wants them; None where the minutes were over
+    before.
+
+    Trains on the profile's pictures, and tests on B100; in the smoke profile on the samples.
+    """
+    chosen = profiles.get(profile)
+    test = "samples" if profile == "smoke" else "B100"
+    images, unseen = training.load_images(chosen), data.images(test)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    started, found = time.monotonic(), {}
+    for noisy in (False, True):
+        left = None if minutes is None else minutes - (time.monotonic() - started) / 60
+        study = Study(folder, chosen, images, unseen, noisy, seed, device)
+        rows = study.run(left)
+        if rows is None:
+            return None
+        found["noisy" if noisy else "isotropic"] = rows
+    plan = schedule(chosen)
+    return {
+        **found,
+        "batch": plan.stage.batch,
+        "iterations": plan.stage.iterations,
+        "queue": plan.queue_size,
+        "chance": 1 / len(WIDTHS),
+        "test": test,
+        "held_out": f"{len(images[1])} held-out pictures of {chosen.data[0]}",
+    }
