@@ -82,7 +82,8 @@ def is_told(model: object) -> bool:
     return isinstance(model, BlindSR) and not model.blind
 
 
-def _device_of(model: object) -> torch.device:
+def device_of(model: object) -> torch.device:
+    """Where a model's weights are; the CPU for a model without any."""
     if isinstance(model, nn.Module):
         for parameter in model.parameters():
             return parameter.device
@@ -106,7 +107,7 @@ def benchmark(
         images = data.images(images)
     if isinstance(model, nn.Module):
         model.eval()
-    device = _device_of(model)
+    device = device_of(model)
     rows = []
     for label, degradation in degradations.items():
         generator = torch.Generator().manual_seed(seed)
@@ -153,7 +154,7 @@ def representations(
     degradation's label. The layer read is the encoder's pooled output, not the MLP's embedding.
     """
     model.eval()
-    device = _device_of(model)
+    device = device_of(model)
     vectors, names, labels = [], [], []
     for label, degradation in degradations.items():
         generator = torch.Generator().manual_seed(seed)

@@ -154,14 +154,7 @@ class Run:
         return first, second
 
     def _identity(self) -> dict[str, Any]:
-        """What makes this run this run; json, for the checkpoint and the record."""
-        return {
-            "model": self.model.model,
-            "scale": self.model.scale,
-            "seed": self.seed,
-            "space": asdict(self.space),
-            "profile": asdict(self.profile),
-        }
+        return identity(self.model.model, self.profile, self.space, self.seed)
 
     def _stage(self, number: int) -> Step:
         """A fresh step, with its optimizer and its recording to be made."""
@@ -325,6 +318,17 @@ class Run:
             "log": self.log(),
         }
         weights.save(self.model, self.folder / "weights.safetensors", record)
+
+
+def identity(model: str, profile: Profile, space: DegradationSpace, seed: int) -> dict[str, Any]:
+    """What makes a run this run and no other: json, for its checkpoint and its record."""
+    return {
+        "model": model,
+        "scale": space.scale,
+        "seed": seed,
+        "space": asdict(space),
+        "profile": asdict(profile),
+    }
 
 
 def load_images(

@@ -95,14 +95,17 @@ def one_picture(data: dict[str, Any]) -> Figure:
 
 
 def ablation(data: dict[str, Any]) -> Figure:
-    """PSNR of the models that are trained over kernel widths, and their means (§4.2).
+    """PSNR of the models that are trained over kernel widths, their means, and the claims (§4.2).
 
     data: dataset; widths, labels in order; measured, by model (or "bicubic"), PSNR in dB in the
-    order of the widths; printed, likewise by name, may be empty; missing, models not trained yet.
+    order of the widths; printed, likewise by name, may be empty; missing, models not trained yet;
+    claims and runs, as ablation.summary returns them.
     """
     widths = [float(label) for label in data["widths"]]
     measured, printed = data["measured"], data["printed"]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=(1.25, 1))
+    figure, (left, right, far) = plt.subplots(
+        1, 3, figsize=(14, 4.2), width_ratios=(1.25, 0.9, 0.9)
+    )
     left.plot(widths, measured["bicubic"], "x--", color="0.3", label="bicubic, measured here")
     models = [model for model in MODELS if model in measured]
     for model, marker in zip(MODELS, MARKERS, strict=True):
@@ -139,8 +142,29 @@ def ablation(data: dict[str, Any]) -> Figure:
     right.set_xticks(range(len(MODELS)), [_title(model) for model in MODELS], fontsize=8)
     right.set_ylim(floor - 0.1 * room, floor + 1.15 * room)
     right.set(title="mean over the widths, measured here", ylabel="PSNR-Y, dB")
+    _claims(far, data["claims"])
     figure.supxlabel(" ", fontsize=7)  # room for the mark of the profile
     return figure
+
+
+def _claims(ax: Axes, claims: list[dict[str, Any]]) -> None:
+    """Each claimed ordering as the difference that was measured: a dot for every seed."""
+    ax.axvline(0, color="0.3", lw=1)
+    for place, claim in enumerate(claims):
+        differences = list(claim["differences"].values())
+        colour = MODEL_COLOUR[claim["worse"] if claim["better"] == "model4" else claim["better"]]
+        ax.plot(differences, [place] * len(differences), "o", color=colour, ms=8, alpha=0.8)
+        words = claim["verdict"]
+        if claim["mean"] is not None:
+            words = f"{claim['mean']:+.2f} dB: {words}"
+        ax.text(0.02, place + 0.32, words, fontsize=8, color="0.3", va="center",
+                transform=ax.get_yaxis_transform())  # fmt: skip
+    names = [f"{_title(c['better'])} − {c['worse'].removeprefix('model')}" for c in claims]
+    ax.set_yticks(range(len(claims)), names, fontsize=9)
+    ax.set_ylim(len(claims) - 0.4, -0.5)
+    reach = max([0.1, *(abs(d) for c in claims for d in c["differences"].values())])
+    ax.set_xlim(-1.25 * reach, 1.25 * reach)
+    ax.set(title="the claims: above 0 if it came out", xlabel="difference of the means, dB")
 
 
 def crops(data: dict[str, Any]) -> Figure:
@@ -199,33 +223,42 @@ def _scatter(ax: Axes, points: list[list[float]], labels: list[str]) -> None:
     ax.spines[:].set_visible(True)
 
 
+READ_OUTS = {
+    "knn": "k-NN\naccuracy",
+    "linear": "linear\naccuracy",
+    "r2": "R² of σ",
+    "silhouette": "silhouette",
+}
+
+
 def tsne(data: dict[str, Any]) -> Figure:
     """Maps of two encoders' representations, and how well degradations are told apart (§4.2).
 
     data: maps, by encoder, a list of (x, y); labels, the kernel width of each point; probes, by
-    name, knn (accuracy) and r2; chance, the k-NN accuracy of a guess; perplexity; dataset.
+    name, the numbers of probes.read_outs; chance, the same numbers of a guess; perplexity; dataset.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), width_ratios=(1, 1, 1.1))
+    figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.2), width_ratios=(1, 1, 1.4))
     for ax, (name, points) in zip(axes, data["maps"].items(), strict=False):
         _scatter(ax, points, data["labels"])
         ax.set_title(f"{name}, k-NN {100 * data['probes'][name]['knn']:.1f} %")
         ax.set_xlabel(f"t-SNE of {data['dataset']}, perplexity {data['perplexity']:g}", fontsize=8)
     axes[0].legend(fontsize=8, markerscale=1.6, loc="best")
-    ax, names = axes[2], list(data["probes"])
-    for offset, key, label, colour in (
-        (-0.2, "knn", "k-NN accuracy", PALETTE[0]),
-        (0.2, "r2", "R² of σ", PALETTE[4]),
-    ):
-        values = [data["probes"][name][key] for name in names]
+    ax, readers = axes[2], data["probes"]
+    width = 0.84 / len(readers)
+    for place, (name, numbers) in enumerate(readers.items()):
+        left = [i + (place - (len(readers) - 1) / 2) * width for i in range(len(READ_OUTS))]
         # A read-out worse than the mean has a negative R²: as useless as 0, and off the picture.
-        heights = [max(value, 0) for value in values]
-        places = [i + offset for i in range(len(names))]
-        bars = ax.bar(places, heights, 0.38, color=colour, label=label)
-        ax.bar_label(bars, [f"{value:.3f}" for value in values], fontsize=8)
-    ax.axhline(data["chance"], color="0.3", ls="--", lw=1, label="k-NN by chance")
-    ax.set_xticks(range(len(names)), names, fontsize=8)
-    ax.set_ylim(0, 1.3)
-    ax.set_title("pictures never seen by the read-out")
+        heights = [max(numbers[key], 0) for key in READ_OUTS]
+        bars = ax.bar(left, heights, 0.94 * width, color=PALETTE[place], label=name)
+        labels = [f"{numbers[key]:.2f}" for key in READ_OUTS]
+        ax.bar_label(bars, labels, fontsize=7, rotation=90 if len(readers) > 3 else 0, padding=2)
+    for place, key in enumerate(READ_OUTS):
+        level = max(data["chance"][key], 0)
+        label = "by chance" if place == 0 else None
+        ax.hlines(level, place - 0.45, place + 0.45, color="black", ls="--", lw=1.2, label=label)
+    ax.set_xticks(range(len(READ_OUTS)), list(READ_OUTS.values()), fontsize=8)
+    ax.set_ylim(0, 1.45)
+    ax.set_title("read from pictures never seen")
     figure.supxlabel(" ", fontsize=7)  # room for the mark of the profile
-    ax.legend(frameon=False, fontsize=8, loc="upper left", ncols=3)
+    ax.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
     return figure

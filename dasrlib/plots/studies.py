@@ -1,0 +1,103 @@
+"""The figures of §4.2's studies: what content costs, and what a wrong representation does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from dasrlib.plots.style import PALETTE, image_axes
+
+
+def content_costs(data: dict[str, Any]) -> Figure:
+    """The matrix of the content study: what another picture's representation costs (§4.2).
+
+    data: names, N pictures; costs, N rows of N numbers in dB; width, of the kernel; dataset;
+    model.
+    """
+    costs = np.asarray(data["costs"])
+    n = len(costs)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8), width_ratios=(1.25, 1))
+    reach = max(0.1, float(np.abs(costs).max()))
+    shown = left.imshow(costs, cmap="RdBu_r", vmin=-reach, vmax=reach)
+    for i, j in np.ndindex(n, n):  # + 0: no −0.00 in the cells
+        dark = abs(costs[i, j]) > 0.6 * reach
+        left.text(j, i, f"{round(costs[i, j], 2) + 0:.2f}", ha="center", va="center", fontsize=7,
+                  color="white" if dark else "0.2")  # fmt: skip
+    left.set_xticks(range(n), data["names"], rotation=60, ha="right", fontsize=8)
+    left.set_yticks(range(n), data["names"], fontsize=8)
+    left.spines[:].set_visible(False)
+    left.set(xlabel="representation taken from", ylabel="picture restored")
+    left.set_title(f"PSNR lost, dB ({data['model']}, σ = {data['width']:g})")
+    figure.colorbar(shown, ax=left, shrink=0.8)
+
+    others = np.sort(costs[~np.eye(n, dtype=bool)])
+    right.axvline(0, color="0.3", lw=1)
+    right.hist(others, bins=min(30, 3 * n), color=PALETTE[0])
+    for value, name, style in (
+        (float(np.median(others)), "median", "-"),
+        (float(others.mean()), "mean", "--"),
+    ):
+        right.axvline(value, color=PALETTE[1], ls=style, label=f"{name} {value:+.3f} dB")
+    right.set(xlabel="PSNR lost, dB", ylabel="pairs of pictures")
+    right.set_title(f"the {len(others)} pairs of different pictures of {data['dataset']}")
+    right.legend(frameon=False)
+    return figure
+
+
+def wrong_representations(data: dict[str, Any]) -> Figure:
+    """What a network loses that is told a wrong kernel width, a heat map a model (§4.2).
+
+    data: dataset; true and assumed, widths σ in HR pixels; psnr, by model's title, rows (true) of
+    columns (assumed) in dB. Every row is drawn against its own right answer.
+    """
+    true, assumed = data["true"], data["assumed"]
+    figure, axes = plt.subplots(
+        1, len(data["psnr"]), figsize=(5.4 * len(data["psnr"]), 4.6), squeeze=False
+    )
+    for ax, (name, rows) in zip(axes[0], data["psnr"].items(), strict=True):
+        psnr = np.asarray(rows)
+        own = np.array([psnr[i, assumed.index(width)] for i, width in enumerate(true)])
+        loss = own[:, None] - psnr
+        shown = ax.imshow(loss, cmap="magma_r", vmin=0, origin="lower")
+        for i, j in np.ndindex(*loss.shape):
+            colour = "white" if loss[i, j] > 0.6 * loss.max() else "0.2"
+            ax.text(
+                j,
+                i,
+                f"{round(loss[i, j], 1) + 0:.1f}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color=colour,
+            )
+            if true[i] == assumed[j]:
+                ax.add_patch(
+                    plt.Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, ec=PALETTE[0], lw=2)
+                )
+        ax.set_xticks(range(len(assumed)), [f"{width:g}" for width in assumed])
+        ax.set_yticks(range(len(true)), [f"{width:g}" for width in true])
+        ax.spines[:].set_visible(False)
+        ax.set(xlabel="σ assumed", ylabel="σ true", title=f"{name}: dB lost")
+        figure.colorbar(shown, ax=ax, shrink=0.8)
+    figure.supxlabel(f"mean over {data['dataset']}; boxed: told the truth", fontsize=8)
+    return figure
+
+
+def wrong_crops(data: dict[str, Any]) -> Figure:
+    """One blurred picture, restored with the representations of several widths (§4.2).
+
+    data: hr, a tensor (3, h, w); true, the width σ; crops, by assumed width, tensors (3, h, w);
+    psnr, by assumed width, dB of the whole picture.
+    """
+    figure, axes = plt.subplots(
+        1, 1 + len(data["crops"]), figsize=(2.4 * (1 + len(data["crops"])), 2.9)
+    )
+    image_axes(axes[0], data["hr"], "HR")
+    for ax, (width, crop) in zip(axes[1:], data["crops"].items(), strict=True):
+        right = float(width) == data["true"]
+        title = f"told σ = {width}" + (" (true)" if right else "")
+        image_axes(ax, crop, title, f"{data['psnr'][width]:.2f} dB")
+    return figure

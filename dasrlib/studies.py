@@ -1,0 +1,80 @@
+"""§4.2 What the representation is worth to the SR network: the content study, and wrong
+representations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dasrlib.degradation import Degradations, crop_to_multiple, degrade
+from dasrlib.evaluation import device_of, psnr_y
+from dasrlib.network import BlindSR
+
+Pictures = Sequence[tuple[str, Tensor]]
+
+
+def _lr(model: BlindSR, hr: Tensor, degradation: Degradations) -> Tensor:
+    """HR (3, H, W) -> LR (1, 3, H/s, W/s) on the model's device, the same noise every time."""
+    generator = torch.Generator().manual_seed(0)
+    return degrade(hr[None], degradation, generator).to(device_of(model))
+
+
+def _psnr(model: BlindSR, lr: Tensor, representation: Tensor, hr: Tensor) -> float:
+    sr = model(lr, representation=representation).float().cpu()[0]
+    return psnr_y(sr, hr, model.scale)
+
+
+@torch.inference_mode()
+def content_costs(model: BlindSR, pictures: Pictures, degradation: Degradations) -> Tensor:
+    """What it costs to restore a picture with the representation of another one that was degraded
+    alike (§4.2, the content study).
+
+    Returns (N, N) in dB: entry i, j is the PSNR-Y of picture i with its own representation minus
+    that with picture j's. It is 0 on the diagonal, and below 0 where the other one serves better.
+    Raises ValueError for a model of another scale than the degradation, or Model 5, whose
+    representation knows no picture.
+    """
+    if not model.blind:
+        raise ValueError(
+            "model5's representation is of the degradation alone: choose a blind model"
+        )
+    if degradation.scale != model.scale:
+        raise ValueError(
+            f"the degradation is of scale {degradation.scale}, the model of {model.scale}"
+        )
+    model.eval()
+    hrs = [crop_to_multiple(picture, model.scale) for _, picture in pictures]
+    lrs = [_lr(model, hr, degradation) for hr in hrs]
+    representations = [model.represent(lr) for lr in lrs]
+    psnr = torch.tensor(
+        [
+            [_psnr(model, lr, r, hr) for r in representations]
+            for lr, hr in zip(lrs, hrs, strict=True)
+        ]
+    )
+    return psnr.diagonal()[:, None] - psnr
+
+
+@torch.inference_mode()
+def wrong_representations(
+    model: BlindSR, pictures: Pictures, true: Sequence[float], assumed: Sequence[float]
+) -> Tensor:
+    """PSNR-Y where the network is told another kernel width than the true one (§4.2).
+
+    true, assumed: isotropic kernel widths in HR pixels. Returns (true, assumed) in dB, means over
+    the pictures. A blind model is handed the representation of the same picture degraded with the
+    assumed width, so that nothing but the degradation is wrong; Model 5 is told that width.
+    """
+    model.eval()
+    psnr = torch.zeros(len(true), len(assumed))
+    told = [Degradations.isotropic(width, model.scale) for width in assumed]
+    for _, picture in pictures:
+        hr = crop_to_multiple(picture, model.scale)
+        representations = [model.represent(_lr(model, hr, wrong), wrong) for wrong in told]
+        for row, width in enumerate(true):
+            lr = _lr(model, hr, Degradations.isotropic(width, model.scale))
+            for column, representation in enumerate(representations):
+                psnr[row, column] += _psnr(model, lr, representation, hr)
+    return psnr / len(pictures)
