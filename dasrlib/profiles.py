@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dasrlib import names, paper
 
@@ -148,3 +148,19 @@ def get(name: str) -> Profile:
     if name not in PROFILES:
         raise ValueError(names.unknown("profile", name, PROFILES))
     return PROFILES[name]
+
+
+def with_papers_recipe(profile: Profile) -> Profile:
+    """A short profile with the paper's way to teach the encoder in place of its own (§3.2.1).
+
+    RGB input, MoCo's queue and its temperature; queue and momentum are scaled to a schedule that is
+    a hundred times shorter.
+    """
+    return replace(
+        profile,
+        recipe="moco",
+        encoder_input="rgb",
+        temperature=paper.TEMPERATURE,
+        queue_size=paper.QUEUE_SIZE // 2,
+        momentum=0.995,
+    )

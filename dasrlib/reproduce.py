@@ -22,6 +22,59 @@ Minutes = Annotated[
 ]
 
 
+@app.command(epilog=example("dasr reproduce ablation --profile laptop --seeds 0,1"))
+@one_sentence
+def ablation(
+    profile: Profile = "laptop",
+    minutes: Minutes = None,
+    seeds: Annotated[str, typer.Option(help="Trainings of each model, as 0,1,2.")] = "0",
+    papers_recipe: Annotated[
+        bool, typer.Option(help="Teach the encoder as the paper does: RGB, MoCo and its queue.")
+    ] = False,
+    folder: Folder = Path("runs"),
+) -> None:
+    """Models 1 to 5 trained under one budget and measured on Set14: the ablation table (§4.2)."""
+    from dasrlib import ablation as experiment
+    from dasrlib import figures, profiles
+    from dasrlib.plots import ablation as draw
+
+    chosen = profiles.get(profile)
+    try:
+        numbers = [int(seed) for seed in seeds.split(",")]
+    except ValueError:
+        raise ValueError(f"seeds are whole numbers with commas between, got {seeds!r}") from None
+    suffix = "-papers-recipe" if papers_recipe else ""
+    chosen = profiles.with_papers_recipe(chosen) if papers_recipe else chosen
+    runs = experiment.Ablation(folder / f"{profile}{suffix}", chosen, numbers)
+    done = runs.train(minutes)
+    data = runs.results()
+    if not done:
+        typer.echo(
+            f"{len(data['runs']) if data else 0} of {len(runs.runs())} runs are finished: "
+            "the same line goes on from here"
+        )
+    if data is None:
+        return
+    for name, values in data["measured"].items():
+        typer.echo(f"{name:8s}" + "".join(f"{value:8.2f}" for value in values))
+    counts = data["parameters"]
+    difference = counts["model2"] / counts["model4"] - 1
+    typer.echo(f"model2 has {difference:+.1%} parameters against model4's {counts['model4']:,}")
+    for claim in data["claims"]:
+        by = "" if claim["mean"] is None else f"  {claim['mean']:+.2f} dB"
+        typer.echo(f"{claim['better']} > {claim['worse']}: {claim['verdict']}{by}")
+    if profile == "smoke":
+        typer.echo("the numbers of the smoke profile mean nothing and are not kept")
+        return
+    spent = {f"{run['model']}-{run['seed']}": run["minutes"] for run in data["runs"]}
+    trained_on = data["runs"][0]["provenance"]
+    path = figures.keep(
+        f"ablation{suffix}", draw.ablation, data, profile=profile, seed=numbers[0],
+        minutes=spent, provenance=trained_on,
+    )  # fmt: skip
+    typer.echo(str(path))
+
+
 @app.command(epilog=example("dasr reproduce recipes --profile laptop --minutes 30"))
 @one_sentence
 def recipes(
@@ -30,7 +83,7 @@ def recipes(
     seed: int = 0,
     folder: Folder = Path("runs"),
 ) -> None:
-    """What a short contrastive schedule learns, one part of the recipe changed at a time (§3.2.1)."""
+    """What a short contrastive schedule learns, one part changed at a time (§3.2.1)."""
     from dasrlib import figures, recipe_study
 
     data = recipe_study.reproduce(profile, folder / profile / "recipes", minutes, seed)
@@ -49,3 +102,29 @@ def recipes(
         provenance=data["isotropic"][-1]["provenance"],
     )  # fmt: skip
     typer.echo(str(path))
+
+
+@app.command(epilog=example("dasr reproduce pack runs/laptop/model4 carried"))
+@one_sentence
+def pack(
+    folder: Annotated[Path, typer.Argument(help="A run's folder, or one that holds several.")],
+    out: Annotated[Path, typer.Argument(help="Where the pieces and their manifest go.")],
+) -> None:
+    """Cut a run into pieces of at most 16 MB, to be carried to another machine."""
+    from dasrlib import pieces
+
+    for path in pieces.pack(folder, out):
+        typer.echo(f"{path}  {path.stat().st_size:,} bytes")
+
+
+@app.command(epilog=example("dasr reproduce unpack carried/model4.json runs/laptop/model4"))
+@one_sentence
+def unpack(
+    manifest: Annotated[Path, typer.Argument(help="The .json beside the pieces.")],
+    folder: Annotated[Path, typer.Argument(help="Where the run goes; new, or empty.")],
+) -> None:
+    """Check a run's pieces and put them together: the command that trained it goes on with it."""
+    from dasrlib import pieces
+
+    for path in pieces.unpack(manifest, folder):
+        typer.echo(f"{path}  {path.stat().st_size:,} bytes")
