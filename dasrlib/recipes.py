@@ -207,9 +207,9 @@ def train(
 
     patches: pictures cut at 4 times plan.patch. The same seed gives every recipe the same patches.
     """
-    torch.manual_seed(seed)
     device = patches.device
-    dtype = fastest_dtype(device)
+    dtype = fastest_dtype(device)  # before the seed: its measurement draws numbers, the first time
+    torch.manual_seed(seed)
     trial = Trial(recipe, plan.queue_size).to(device).train()
     trial.to(memory_format=fastest_layout(device))  # type: ignore[call-overload]
     optimizer = torch.optim.Adam([p for p in trial.parameters() if p.requires_grad])

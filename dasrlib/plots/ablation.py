@@ -167,6 +167,38 @@ def _claims(ax: Axes, claims: list[dict[str, Any]]) -> None:
     ax.set(title="the claims: above 0 if it came out", xlabel="difference of the means, dB")
 
 
+def logs(data: dict[str, Any]) -> Figure:
+    """How the models came to it: held-out PSNR, a mean over the widths, and the contrastive loss
+    (§4.1, §4.2).
+
+    data: by model, the log of its run.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
+    last = []
+    for model, log in data.items():
+        measured = [(r["iteration"], list(r["psnr"].values())) for r in log if "psnr" in r]
+        at, means = [i for i, _ in measured], [sum(v) / len(v) for _, v in measured]
+        left.plot(at, means, ".-", color=MODEL_COLOUR[model], label=_title(model))
+        last += means[len(means) // 4 :]  # the start would flatten the rest
+        loss = [(r["iteration"], r["contrastive"]) for r in log if "contrastive" in r]
+        if loss:
+            # Ten lines of the log in one: single ones jump about more than the models differ.
+            groups = [loss[i : i + 10] for i in range(0, len(loss), 10)]
+            points = [(g[-1][0], sum(v for _, v in g) / len(g)) for g in groups]
+            right.plot(*zip(*points, strict=True), color=MODEL_COLOUR[model], label=_title(model))
+    if last:
+        room = max(max(last) - min(last), 0.05)
+        left.set_ylim(min(last) - 0.1 * room, max(last) + 0.1 * room)
+    left.set(
+        xlabel="iteration", ylabel="PSNR-Y, dB", title="held-out pictures, mean over the widths"
+    )
+    right.set(xlabel="iteration", title="contrastive loss", ylim=(0, None))
+    for ax in (left, right):
+        ax.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+        ax.legend(frameon=False, fontsize=8)
+    return figure
+
+
 def crops(data: dict[str, Any]) -> Figure:
     """The same crop, restored under each kernel width, a row for each method (§4.2).
 

@@ -24,8 +24,10 @@ def content_costs(data: dict[str, Any]) -> Figure:
     shown = left.imshow(costs, cmap="RdBu_r", vmin=-reach, vmax=reach)
     for i, j in np.ndindex(n, n):  # + 0: no −0.00 in the cells
         dark = abs(costs[i, j]) > 0.6 * reach
-        left.text(j, i, f"{round(costs[i, j], 2) + 0:.2f}", ha="center", va="center", fontsize=7,
-                  color="white" if dark else "0.2")  # fmt: skip
+        left.text(
+            j, i, f"{round(float(costs[i, j]), 2) + 0:.2f}", ha="center", va="center", fontsize=7,
+            color="white" if dark else "0.2",
+        )  # fmt: skip
     left.set_xticks(range(n), data["names"], rotation=60, ha="right", fontsize=8)
     left.set_yticks(range(n), data["names"], fontsize=8)
     left.spines[:].set_visible(False)
@@ -67,7 +69,7 @@ def wrong_representations(data: dict[str, Any]) -> Figure:
             ax.text(
                 j,
                 i,
-                f"{round(loss[i, j], 1) + 0:.1f}",
+                f"{round(float(loss[i, j]), 1) + 0:.1f}",
                 ha="center",
                 va="center",
                 fontsize=7,
