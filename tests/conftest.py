@@ -38,6 +38,20 @@ def _same_numbers_every_time() -> None:
     np.random.seed(0)  # what scikit-learn falls back on
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """Training at a minute an iteration, with a line of the log every third."""
+    # Here, as most tests need no training.
+    from tiny_runs import Clock
+
+    from dasrlib import training
+
+    clock = Clock()
+    monkeypatch.setattr(training, "time", clock)
+    monkeypatch.setattr(training, "LOG_EVERY", 3)
+    return clock
+
+
 @pytest.fixture(scope="session")
 def dasr_data() -> Path:
     """The folder of datasets, DASR_DATA; a test that needs it is skipped where there is none."""

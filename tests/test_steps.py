@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from tiny_runs import PICTURES, RECIPES
 
 from dasrlib import steps, training
 from dasrlib.degradation import DegradationSpace
@@ -101,8 +102,6 @@ def test_a_recorded_step_is_the_step(kind, with_sr):
 
 @pytest.mark.parametrize("recipe", ["moco", "in-batch"])
 def test_a_run_with_recorded_steps_ends_the_same(tmp_path, monkeypatch, recipe):
-    from test_training import PICTURES, RECIPES
-
     monkeypatch.setattr(training, "Recorded", Played)
     monkeypatch.setattr(steps, "WARM_UP", 1)  # of the 4 and 6 iterations of the two stages
 

@@ -1,0 +1,179 @@
+"""§3.1: degradations in batches, and the spaces they are drawn from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dasrlib import degradation
+from dasrlib.degradation import Degradations, DegradationSpace
+
+SCALES = (2, 3, 4)
+
+
+def tensors(degradations: Degradations) -> list[torch.Tensor]:
+    d = degradations
+    return [d.kernels, d.noise, d.lambda1, d.lambda2, d.theta]
+
+
+# Batches of degradations
+
+
+@pytest.fixture
+def three() -> Degradations:
+    return Degradations.anisotropic([1, 2, 3], [0.5, 1.5, 2.5], [0.1, 0.2, 0.3], 4, noise=7)
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        (0, [0]),
+        (2, [2]),
+        (-1, [2]),
+        (-3, [0]),
+        (slice(1, None), [1, 2]),
+        (torch.tensor([2, 0, 2]), [2, 0, 2]),
+    ],
+)
+def test_indexing_gives_a_batch(three, index, expected):
+    chosen = three[index]
+    assert len(chosen) == len(expected)
+    for got, whole in zip(tensors(chosen), tensors(three), strict=True):
+        assert torch.equal(got, whole[expected])
+    assert chosen.scale == 4
+
+
+def test_an_index_outside_is_an_index_error_and_iteration_ends(three):
+    for outside in (3, -4):
+        with pytest.raises(IndexError):
+            three[outside]
+    iterator = iter(three)
+    assert [float(next(iterator).lambda1) for _ in range(3)] == [1, 2, 3]
+    with pytest.raises(StopIteration):
+        next(iterator)
+
+
+def test_repeat_interleave_keeps_patches_of_a_picture_together(three):
+    twice = three.repeat_interleave(2)
+    assert len(twice) == 6
+    for got, once in zip(tensors(twice), tensors(three), strict=True):
+        assert torch.equal(got, once[[0, 0, 1, 1, 2, 2]])
+
+
+def test_code_holds_the_root_of_the_covariance_and_the_noise():
+    theta = math.radians(30)
+    told = Degradations.anisotropic(3.5, 1.5, theta, 4, noise=10)
+    u = np.array([[math.cos(theta), -math.sin(theta)], [math.sin(theta), math.cos(theta)]])
+    root = u @ np.diag([3.5, 1.5]) @ u.T / 4
+    expected = [[root[0, 0], root[1, 1], root[0, 1], 10 / 25]]
+    # float32 against float64 on numbers of order one.
+    np.testing.assert_allclose(told.code.numpy(), expected, rtol=0, atol=1e-6)
+
+
+def test_code_has_no_jump_where_theta_passes_pi():
+    step = 1e-3
+    before, at, after = Degradations.anisotropic(3.5, 1.5, [math.pi - step, math.pi, step], 4).code
+    start = Degradations.anisotropic(3.5, 1.5, 0.0, 4).code[0]
+    torch.testing.assert_close(at, start, rtol=0, atol=1e-6)  # float32's π is off by 9e-8
+    # The entries move by (λ1 − λ2)/4 times the angle at most: half of it here, and 2 steps.
+    assert (before - after).abs().max() < 2 * step
+    quarter = Degradations.anisotropic(3.5, 1.5, math.pi / 2, 4).code[0]
+    assert (quarter - start).abs().max() > 0.4
+
+
+def test_widths_and_noises_broadcast():
+    noises = torch.tensor([0.0, 5.0, 25.0])
+    for three in (
+        Degradations.isotropic(1.5, 4, noise=noises),
+        Degradations.isotropic([1.5], 4, noise=[0, 5, 25]),
+        Degradations.anisotropic(1.5, 1.5, 0.0, 4, noise=noises),
+    ):
+        assert len(three) == 3
+        assert torch.equal(three.noise, noises)
+        assert torch.equal(three.lambda1, torch.full((3,), 1.5))
+        assert three.kernels.shape == (3, 21, 21)
+    assert len(Degradations.isotropic([1.0, 2.0], 4, noise=3)) == 2
+
+
+def test_what_python_knows_follows_the_batch(three):
+    mixed = Degradations.isotropic([1.0, 2.0], 4, noise=torch.tensor([0.0, 5.0]))
+    assert mixed.is_separable
+    assert mixed.has_noise
+    for same in (mixed[1], mixed.repeat_interleave(2), mixed.to("cpu")):
+        assert same.is_separable
+        assert same.has_noise
+    assert not mixed[0].has_noise
+    assert not Degradations.isotropic(1.0, 4).has_noise
+    assert not three.is_separable
+    # Made of tensors, or with other kernels, it may be anything.
+    assert not Degradations(4, *tensors(mixed)).is_separable
+    assert not replace(mixed, kernels=three.kernels[:2]).is_separable
+    assert not replace(mixed, noise=torch.zeros(2)).has_noise
+
+
+def test_unknown_downsampler_is_refused(three):
+    with pytest.raises(ValueError, match=r"downsampler must be one of.*got 'nearest'"):
+        Degradations(4, *tensors(three), downsampler="nearest")
+
+
+# Spaces
+
+
+@pytest.mark.parametrize(("scale", "high"), [(2, 2.0), (3, 3.0), (4, 4.0)])
+def test_isotropic_space_is_the_papers(scale, high):
+    drawn = DegradationSpace.isotropic(scale).sample(2000, torch.Generator().manual_seed(0))
+    assert drawn.scale == scale
+    assert len(drawn) == 2000
+    assert torch.equal(drawn.lambda1, drawn.lambda2)
+    assert (drawn.noise == 0).all()
+    assert torch.equal(drawn.kernels[7], degradation.isotropic_kernels(drawn.lambda1[7])[0])
+    uniform(drawn.lambda1, 0.2, high)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_anisotropic_space_is_the_papers(scale):
+    drawn = DegradationSpace.anisotropic(scale).sample(2000, torch.Generator().manual_seed(0))
+    uniform(drawn.lambda1, 0.2, 4.0)
+    uniform(drawn.lambda2, 0.2, 4.0)
+    uniform(drawn.theta, 0.0, math.pi)
+    uniform(drawn.noise, 0.0, 25.0)
+    expected = degradation.anisotropic_kernels(drawn.lambda1[7], drawn.lambda2[7], drawn.theta[7])
+    assert torch.equal(drawn.kernels[7], expected[0])
+    numbers = torch.stack([drawn.lambda1, drawn.lambda2, drawn.theta, drawn.noise])
+    # Independent: correlations of 2000 pairs are 0.022 wide.
+    assert (torch.corrcoef(numbers) - torch.eye(4)).abs().max() < 0.1
+    quiet = DegradationSpace.anisotropic(scale, noise=10).sample(500)
+    uniform(quiet.noise, 0.0, 10.0)
+
+
+def uniform(values: torch.Tensor, low: float, high: float) -> None:
+    """Within the range, to both of its ends, as much in each quarter."""
+    assert values.min() >= low
+    assert values.max() <= high
+    shares = torch.histc((values - low) / (high - low), 4, 0, 1) / len(values)
+    # 500 values, the fewest here, know a share of 0.25 to 0.02.
+    assert (shares - 0.25).abs().max() < 0.08
+    margin = 0.02 * (high - low)
+    assert values.min() < low + margin
+    assert values.max() > high - margin
+
+
+def test_same_seed_same_draw():
+    space = DegradationSpace.anisotropic(4)
+
+    def drawn(seed: int) -> Degradations:
+        return space.sample(5, torch.Generator().manual_seed(seed))
+
+    for a, b in zip(tensors(drawn(3)), tensors(drawn(3)), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(drawn(3).lambda1, drawn(4).lambda1)
+
+
+def test_a_space_passes_its_downsampler_on():
+    for isotropic in (True, False):
+        space = DegradationSpace(4, (0.2, 4.0), is_isotropic=isotropic, downsampler="s-fold")
+        assert space.sample(2).downsampler == "s-fold"
