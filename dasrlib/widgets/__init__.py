@@ -1,0 +1,6 @@
+"""The interactive demonstrations: each a function that takes pictures and weights and returns one
+widget, whose first frame is a plain figure where no kernel runs."""
+
+from dasrlib.widgets.degradation_lab import degradation_lab
+
+__all__ = ["degradation_lab"]

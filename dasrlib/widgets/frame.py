@@ -1,0 +1,159 @@
+"""What all widgets share: pictures with alt texts, throttled sliders, errors that show, and a first
+frame that is a plain figure where no widget can live."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import html
+import io
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as ipw
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from dasrlib import data
+from dasrlib.plots.style import RC
+
+THROTTLE = 0.03  # seconds; moves of a slider that come closer together than this are one move
+
+
+def png(image: Tensor | np.ndarray) -> bytes:
+    """A picture (3, H, W) or (H, W) in [0, 1] as the bytes of a png."""
+    array = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
+    array = (array.clip(0, 1) * 255).round().astype(np.uint8)
+    shown = Image.fromarray(array.transpose(1, 2, 0) if array.ndim == 3 else array)
+    file = io.BytesIO()
+    # Sent over a loopback address: quick to write matters more than small.
+    shown.save(file, format="png", compress_level=1)
+    return file.getvalue()
+
+
+def figure_html(
+    title: str, image: Tensor | np.ndarray, alt: str, width: int, note: str = ""
+) -> str:
+    """A picture as html: title above, note below, and what it shows for those who do not see it.
+
+    width: on the page, in CSS pixels; small pictures are shown with their pixels as squares.
+    """
+    data = base64.b64encode(png(image)).decode()
+    return (
+        f'<figure style="margin:4px;width:{width}px">'
+        f'<figcaption style="font-weight:600">{html.escape(title)}</figcaption>'
+        f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt, quote=True)}" '
+        f'style="width:100%;image-rendering:pixelated">'
+        f'<figcaption style="opacity:.75">{html.escape(note)}</figcaption></figure>'
+    )
+
+
+def row_html(parts: Sequence[str]) -> str:
+    """Figures beside each other, wrapping where the page is narrow."""
+    return f'<div style="display:flex;flex-wrap:wrap;align-items:flex-start">{"".join(parts)}</div>'
+
+
+def uploaded(upload: ipw.FileUpload) -> tuple[str, Tensor]:
+    """The newest upload: its name, and the picture (3, H, W) in [0, 1].
+
+    Raises what data.load_image raises, in the file's own name.
+    """
+    file = upload.value[-1]
+    name = Path(file["name"]).name
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(file["content"])
+        try:
+            return name, data.load_image(path)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(path), name)) from error
+
+
+class Frame(ipw.VBox):
+    """A widget that also carries its first frame as a picture, for a page that runs no kernel.
+
+    controls: what is moved. outputs: what changes. draw: makes the first frame, a Figure.
+    """
+
+    def __init__(
+        self,
+        controls: Sequence[ipw.Widget],
+        outputs: Sequence[ipw.Widget],
+        draw: Callable[[], Figure],
+    ) -> None:
+        # A screen reader is told when this text changes.
+        self.status = ipw.HTML()
+        box = ipw.HBox(list(controls), layout=ipw.Layout(flex_flow="row wrap"))
+        super().__init__([box, *outputs, self.status])
+        with plt.rc_context(RC):
+            figure = draw()
+            file = io.BytesIO()
+            figure.savefig(file, format="png")
+            plt.close(figure)
+        self.first_frame = file.getvalue()
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        bundle: dict[str, Any] = super()._repr_mimebundle_(**options)
+        return {**bundle, "image/png": base64.b64encode(self.first_frame).decode()}
+
+    def say(self, text: str, error: bool = False) -> None:
+        """One line below the widget; an error stands out, and not by colour alone."""
+        colour = "border-left:4px solid #D55E00;padding-left:8px;" if error else ""
+        mark = "⚠ " if error else ""
+        role = "alert" if error else "status"
+        self.status.value = (
+            f'<div role="{role}" style="{colour}">{mark}{html.escape(text)}</div>' if text else ""
+        )
+
+    def guarded(self, compute: Callable[[], None]) -> Callable[[], None]:
+        """The computation, with what goes wrong in it shown in the widget."""
+
+        def shown() -> None:
+            try:
+                compute()
+            except Exception as error:  # whatever it is: a slider must never be dead in silence
+                detail = str(error) or traceback.format_exception_only(error)[-1].strip()
+                self.say(detail, error=True)
+            else:
+                self.say("")
+
+        return shown
+
+    def answer(
+        self, sliders: Sequence[ipw.Widget], compute: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Computes now, and when one of the sliders has a new value; returns the computation."""
+        run = self.guarded(compute)
+        later = Throttled(run)
+        for slider in sliders:
+            slider.observe(lambda change: later(), names="value")
+        run()
+        return run
+
+
+class Throttled:
+    """Calls in quick succession become one, a moment after the first; the last values count."""
+
+    def __init__(self, function: Callable[[], None], seconds: float = THROTTLE) -> None:
+        self.function, self.seconds = function, seconds
+        self.waiting = False
+
+    def __call__(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # no kernel: a plain script or a test
+            self.function()
+            return
+        if not self.waiting:
+            self.waiting = True
+            loop.call_later(self.seconds, self._call)
+
+    def _call(self) -> None:
+        self.waiting = False
+        self.function()
