@@ -1,429 +1,183 @@
-"""§4.2: five models under one budget, cut and resumed anywhere, measured alike; the paper's claims
-as verdicts."""
+"""§4.2: five models under one budget, cut and resumed to the same end, and measured alike."""
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections import defaultdict
+import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import PICTURES, texture
+from tiny_runs import TINY, texture
+from typer.testing import CliRunner
 
-from dasrlib import ablation, evaluation, network, paper, profiles, training, weights
-from dasrlib.ablation import ORDER, Ablation
-from dasrlib.degradation import Degradations, crop_to_multiple, degrade
-from dasrlib.profiles import Stage
-from dasrlib.training import Run
+from dasrlib import ablation, cli, evaluation, figures, network, paper, profiles, training, weights
+from dasrlib.ablation import Ablation, claims, summary
 
-TOTAL = 5
-SMALL = replace(
-    profiles.get("smoke"),
-    patch=8,
-    stage1=Stage(iterations=2, lr=5e-4, batch=2),
-    stage2=Stage(iterations=3, lr=5e-4, batch=2),
-    validate_every=2,
-    checkpoint_minutes=1e9,
-)
-TEST = [texture("measured", 40, 45), texture("and another", 44, 41)]
-
-
-class Minutes:
-    """A minute an iteration, whichever model's, and what each iteration was fed, by run's name."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 0.0
-        self.batches: dict[str, list] = defaultdict(list)
-        step, draw = Run._step, Run._draw
-
-        def timed(run: Run):
-            losses = step(run)
-            self.now += 60
-            return losses
-
-        def noted(run: Run, size: int):
-            batch = draw(run, size)
-            self.batches[run.folder.name].append(batch)
-            return batch
-
-        for module in (training, ablation):
-            monkeypatch.setattr(module, "time", self)
-        monkeypatch.setattr(Run, "_step", timed)
-        monkeypatch.setattr(Run, "_draw", noted)
-        monkeypatch.setattr(training, "fastest_dtype", lambda device: torch.float32)
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def minutes(monkeypatch) -> Minutes:
-    return Minutes(monkeypatch)
-
-
-def started(folder: Path, profile=SMALL, seeds=(0,)) -> Ablation:
-    return Ablation(folder, profile, seeds, PICTURES, "cpu")
+IMAGES = ([texture(name, 60, 52) for name in "abc"], [texture("held out", 40, 40)])
+TEST = [texture("one", 48, 52), texture("two", 44, 48)]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> tuple[Ablation, Minutes]:
-    """All five models with two seeds, uncut, trained once; and what they were fed."""
-    with pytest.MonkeyPatch.context() as patched:
-        seen = Minutes(patched)
-        runs = started(tmp_path_factory.mktemp("whole"), seeds=(0, 1))
-        assert runs.train(progress=False)
-    return runs, seen
+def finished(tmp_path_factory) -> Ablation:
+    runs = Ablation(tmp_path_factory.mktemp("ablation"), TINY, [3], IMAGES, "cpu")
+    assert runs.train(progress=False)
+    return runs
 
 
-@pytest.fixture
-def copied(whole, tmp_path) -> Path:
-    """A folder with the finished runs, to be changed."""
-    return Path(shutil.copytree(whole[0].folder, tmp_path / "copied"))
+def test_every_model_has_the_same_number_of_iterations(finished):
+    lasts = {model: finished.record(model, 3)["log"][-1] for model in network.MODELS}
+    total = TINY.stage1.iterations + TINY.stage2.iterations
+    assert {model: last["iteration"] for model, last in lasts.items()} == dict.fromkeys(
+        network.MODELS, total
+    )
+    first_stages = {
+        model: finished.record(model, 3)["log"][0]["stage"] for model in ("model1", "model4")
+    }
+    assert first_stages == {"model1": 2, "model4": 1}
 
 
-def files(folder: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Of every file its identity on the disk, its date and its bytes: a file written anew shows."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): (
-            path.stat().st_ino,
-            path.stat().st_mtime_ns,
-            path.read_bytes(),
+def test_every_model_sees_the_same_batch_in_the_same_iteration(tmp_path):
+    drawn = {}
+    for model in network.MODELS:
+        run = training.Run(tmp_path / model, model, TINY, seed=3, images=IMAGES, device="cpu")
+        run.iteration = 7
+        drawn[model] = run._draw(2)
+    for model, batch in drawn.items():
+        for part, expected in zip(batch, drawn["model4"], strict=True):
+            assert torch.equal(part, expected), model
+
+
+def test_all_models_of_a_seed_come_before_the_next_seed():
+    runs = Ablation("nowhere", TINY, [4, 2]).runs()
+    assert [seed for _, seed in runs] == [4] * 5 + [2] * 5
+    assert runs[0] == ("model4", 4)
+    assert {model for model, _ in runs[:5]} == set(network.MODELS)
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1]])
+def test_seeds_are_different_ones(seeds):
+    with pytest.raises(ValueError, match="different numbers"):
+        Ablation("nowhere", TINY, seeds)
+
+
+def test_what_is_finished_is_not_done_again(finished, monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("a finished run was begun again")
+
+    monkeypatch.setattr(training, "Run", refuse)
+    again = Ablation(finished.folder, TINY, [3], IMAGES, "cpu")
+    assert again.train(progress=False)
+
+
+def test_cut_anywhere_it_ends_at_the_same_weights(finished, tmp_path, monkeypatch):
+    # Every look at the clock is a minute later, so that each call trains an iteration or two.
+    now = iter(range(10**9))
+    monkeypatch.setattr(time, "monotonic", lambda: 60.0 * next(now))
+    cut = Ablation(tmp_path, TINY, [3], IMAGES, "cpu")
+    calls = 1
+    while not cut.train(minutes=8, progress=False):
+        calls += 1
+        assert calls < 200
+        cut = Ablation(tmp_path, TINY, [3], IMAGES, "cpu")
+    assert calls > 5
+    for model, seed in finished.runs():
+        whole, parts = (
+            (runs.path(model, seed) / "weights.safetensors").read_bytes()
+            for runs in (finished, cut)
         )
-        for path in paths
-    }
+        assert whole == parts, model
 
 
-def assert_same_runs(folder: Path, other: Path, names: list[str]) -> None:
-    for name in names:
-        for file in ("weights.safetensors", "weights.json", "log.jsonl"):
-            assert (folder / name / file).read_bytes() == (other / name / file).read_bytes(), name
+def test_a_folder_of_other_runs_is_refused(finished):
+    other = replace(TINY, patch=16)
+    with pytest.raises(ValueError, match="holds a run with other settings"):
+        Ablation(finished.folder, other, [3], IMAGES, "cpu").train(progress=False)
 
 
-# One budget, the same batches
-
-
-def test_every_model_gets_the_same_number_of_iterations(whole):
-    runs, seen = whole
-    assert {name: len(batches) for name, batches in seen.batches.items()} == {
-        f"{model}-{seed}": TOTAL for model, seed in runs.runs()
-    }
-    for model, seed in runs.runs():
-        log = runs.record(model, seed)["log"]
-        assert log[-1]["iteration"] == TOTAL
-        # Without a contrastive loss there is no stage 1; the total is the same.
-        stages = {2} if model in ("model1", "model5") else {1, 2}
-        assert {line["stage"] for line in log} == stages, model
-
-
-def test_all_models_see_the_same_batches_in_the_same_iterations(whole):
-    _, seen = whole
-    for seed in (0, 1):
-        expected = seen.batches[f"model4-{seed}"]
-        for model in network.MODELS:
-            for batch, same in zip(seen.batches[f"{model}-{seed}"], expected, strict=True):
-                assert all(map(torch.equal, batch, same)), model
-        # And every iteration has another one.
-        assert not any(torch.equal(b.query, expected[0].query) for b in expected[1:])
-    assert not torch.equal(seen.batches["model4-0"][0].hr, seen.batches["model4-1"][0].hr)
-
-
-def test_the_full_method_comes_first_and_a_seed_before_the_next(whole):
-    runs, seen = whole
-    in_order = [(model, seed) for seed in (0, 1) for model in ORDER]
-    assert sorted(ORDER) == sorted(network.MODELS)
-    assert ORDER[0] == "model4"
-    assert runs.runs() == in_order
-    assert list(seen.batches) == [f"{model}-{seed}" for model, seed in in_order]
-    assert started(runs.folder, seeds=(7, 3)).runs()[4:6] == [("model3", 7), ("model4", 3)]
-
-
-@pytest.mark.parametrize("seeds", [(), (0, 1, 0)])
-def test_seeds_must_be_different_ones(tmp_path, seeds):
-    with pytest.raises(ValueError, match="seeds must be different numbers, at least one, got"):
-        started(tmp_path, seeds=seeds)
-
-
-@pytest.mark.parametrize("profile", ["laptop", "gpu", "paper"])
-def test_the_models_are_of_a_size_where_they_are_compared(profile):
-    counts = ablation.parameters(profiles.get(profile))
-    assert counts == {
-        name: network.parameter_count(network.build(name, 4, profile)) for name in network.MODELS
-    }
-    # Model 2 loses its DA convolutions, not its size.
-    assert abs(counts["model2"] / counts["model4"] - 1) < 0.05
-    assert counts["model1"] == counts["model4"] > counts["model3"]
-
-
-# Cut and resumed
-
-
-def test_what_is_finished_is_not_trained_again(copied, minutes):
-    before = files(copied)
-    assert started(copied, seeds=(1, 0)).train(progress=False)
-    assert files(copied) == before
-    shutil.rmtree(copied / "model1-0")
-    assert started(copied, seeds=(0, 1)).train(progress=False)
-    assert list(minutes.batches) == ["model1-0"]
-    after = files(copied)
-    assert {name: after[name] for name in before if not name.startswith("model1-0")} == {
-        name: file for name, file in before.items() if not name.startswith("model1-0")
-    }
-    assert after["model1-0/weights.safetensors"][2] == before["model1-0/weights.safetensors"][2]
-
-
-@pytest.mark.parametrize(("at_most", "calls"), [(0.001, 25), (3.5, 7)])
-def test_cut_and_resumed_is_uncut(whole, tmp_path, minutes, at_most, calls):
-    done, called = False, 0
-    while not done:
-        done, called = started(tmp_path).train(at_most, progress=False), called + 1
-        assert called <= calls
-    # A call stops after the iteration in which its time ends: 1 and 4 iterations of the 25.
-    assert called == calls
-    assert_same_runs(tmp_path, whole[0].folder, [f"{model}-0" for model in ORDER])
-
-
-def test_the_time_is_that_of_all_models_together(whole, tmp_path, minutes, capsys):
-    assert not started(tmp_path).train(6.5, progress=False)
-    assert started(tmp_path).record("model4", 0)
-    assert started(tmp_path).record("model1", 0) is None
-    assert {name: len(batches) for name, batches in minutes.batches.items()} == {
-        "model4-0": TOTAL,
-        "model1-0": 2,
-    }
-    # In the middle of a run: from there, and not from the start.
-    assert started(tmp_path).train()
-    said = capsys.readouterr().out.splitlines()
-    assert said[:2] == [
-        "model1, seed 0: iteration 2 of 5",
-        "model5, seed 0: iteration 0 of 5",
-    ]
-    assert len(minutes.batches["model1-0"]) == TOTAL
-    assert_same_runs(tmp_path, whole[0].folder, [f"{model}-0" for model in ORDER])
-
-
-def test_no_model_is_begun_when_the_time_is_over(tmp_path, minutes):
-    assert not started(tmp_path).train(float(TOTAL), progress=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["model4-0"]
-    assert not started(tmp_path / "none").train(0, progress=False)
-    assert not (tmp_path / "none").exists()
-
-
-OTHER = {
-    "profile": {"profile": replace(SMALL, patch=9)},
-    "schedule": {"profile": replace(SMALL, stage2=replace(SMALL.stage2, lr=1e-3))},
-    "seed": {"seeds": (7,)},
-}
-
-
-@pytest.mark.parametrize("other", OTHER)
-def test_a_folder_with_other_settings_is_refused(copied, minutes, other):
-    runs = started(copied, **OTHER[other])
-    if other == "seed":
-        shutil.copytree(copied / "model4-0", copied / "model4-7")
-    else:
-        shutil.rmtree(copied / "model4-0")  # a later one is refused before the first is trained
-    before = files(copied)
-    for use in (lambda: runs.train(progress=False), lambda: runs.measure(TEST)):
-        with pytest.raises(ValueError, match="holds a run with other settings: choose") as error:
-            use()
-        assert "\n" not in str(error.value)
-        assert str(copied / ("model4-7" if other == "seed" else "model1-0")) in str(error.value)
-    assert files(copied) == before
-
-
-def test_an_unfinished_run_with_other_settings_is_refused(tmp_path, minutes):
-    started(tmp_path).train(2.5, progress=False)
-    before = files(tmp_path)
-    with pytest.raises(ValueError, match="model4-0 holds a run with other settings"):
-        started(tmp_path, replace(SMALL, patch=9)).train(progress=False)
-    assert files(tmp_path) == before
-
-
-def test_the_same_settings_are_the_same_from_json(whole):
-    # Tuples become lists there: the paper's milestones and the profile's data.
-    assert SMALL.data == ("samples",)
-    assert whole[0].record("model4", 1)["profile"]["data"] == ["samples"]
-
-
-# Measured
-
-
-@pytest.fixture
-def distinct(copied) -> Path:
-    """The runs, with networks in which the representation says much: five iterations whisper."""
-    for path in copied.glob("*/weights.safetensors"):
-        model = weights.load(path)
-        with torch.no_grad():
-            model.sr.compress[0].weight.mul_(30)
-            for layer in model.encoder.modules() if not model.blind else ():
-                if isinstance(layer, torch.nn.Linear):
-                    layer.weight.mul_(4)
-        weights.save(model, path)
-    return copied
-
-
-def test_measured_is_what_benchmark_gives_for_the_saved_weights(distinct):
-    runs = started(distinct, seeds=(0, 1))
-    rows = runs.measure(TEST)
-    assert [(row["model"], row["seed"]) for row in rows] == runs.runs()
-    grid = evaluation.isotropic_grid(4, paper.kernel_widths(4))
+def test_the_rows_are_what_the_saved_weights_reach(finished):
+    rows = finished.measure(TEST)
+    assert [row["model"] for row in rows] == list(ablation.ORDER)
+    degradations = evaluation.isotropic_grid(4, paper.kernel_widths(4))
     for row in rows:
-        folder = distinct / f"{row['model']}-{row['seed']}"
-        record = json.loads((folder / "weights.json").read_text())
-        table = evaluation.benchmark(weights.load(folder / "weights.safetensors"), TEST, grid)
-        # Rounded: to a thousandth of a dB, and SSIM to four decimals.
-        assert row["psnr"] == [round(v, 3) for v in evaluation.mean(table).values()]
-        assert row["ssim"] == [round(v, 4) for v in evaluation.mean(table, "ssim_y").values()]
-        assert row["held_out"] == record["log"][-1]["psnr"]
-        assert row["iterations"] == row["minutes"] == TOTAL  # a minute each, by the test's clock
-        assert row["dtype"] == "float32"
-        assert {"device", "torch", "commit"} <= set(row["provenance"])
-        assert row["provenance"] == record["provenance"]
-    assert len({tuple(row["psnr"]) for row in rows}) == len(rows)
-    json.dumps(rows, allow_nan=False)
+        model = weights.load(finished.path(row["model"], 3) / "weights.safetensors")
+        table = evaluation.benchmark(model, TEST, degradations)
+        # The rows keep three decimals.
+        assert row["psnr"] == pytest.approx(list(evaluation.mean(table).values()), abs=6e-4)
+        assert row["minutes"] == finished.record(row["model"], 3)["minutes"]
+        assert set(row["held_out"]) == set(degradations)
 
 
-def test_model_5_is_told_the_truth(distinct):
-    (row,) = [row for row in started(distinct).measure(TEST) if row["model"] == "model5"]
-    model = weights.load(distinct / "model5-0" / "weights.safetensors")
-
-    def told(lie: float) -> list[float]:
-        """PSNR over the true widths, the network being told each plus a lie."""
-        means = []
-        for width in paper.kernel_widths(4):
-            truth = Degradations.isotropic(width, 4)
-            found = []
-            for _, picture in TEST:
-                hr = crop_to_multiple(picture, 4)
-                with torch.no_grad():
-                    sr = model(degrade(hr[None], truth), Degradations.isotropic(width + lie, 4))
-                found.append(evaluation.psnr_y(sr[0], hr, 4))
-            means.append(sum(found) / len(found))
-        return means
-
-    # Rounded to a thousandth, and a second pass through the same float32 network.
-    assert row["psnr"] == pytest.approx(told(0.0), abs=0.002)
-    assert row["psnr"] != pytest.approx(told(2.0), abs=0.02)
+def row(model: str, seed: int, *psnr: float) -> dict:
+    return {"model": model, "seed": seed, "psnr": list(psnr)}
 
 
-def test_runs_that_are_not_finished_are_not_measured(copied):
-    (copied / "model2-0" / "weights.json").unlink()
-    rows = started(copied, seeds=(0, 9)).measure(TEST)
-    assert [(row["model"], row["seed"]) for row in rows] == [
-        (model, 0) for model in ORDER if model != "model2"
-    ]
-    assert started(copied / "nothing").measure(TEST) == []
+def test_a_claim_is_the_difference_of_the_means_seed_by_seed():
+    rows = [
+        row("model4", 0, 27.0, 28.0), row("model4", 1, 27.2, 28.2),
+        row("model1", 0, 26.0, 28.0), row("model1", 1, 27.0, 28.0),
+        row("model2", 0, 27.5, 28.5), row("model5", 0, 27.1, 28.1), row("model5", 1, 27.1, 28.1),
+    ]  # fmt: skip
+    found = {(c["better"], c["worse"]): c for c in claims(rows)}
+    assert found["model4", "model1"]["differences"] == {"0": 0.5, "1": 0.2}
+    assert found["model4", "model1"]["mean"] == 0.35
+    assert found["model4", "model1"]["verdict"] == "came out, 2 seeds"
+    assert found["model4", "model2"]["verdict"] == "did not come out, 1 seed"
+    assert found["model5", "model4"]["verdict"] == "undecided: 2 seeds disagree"
+    assert found["model4", "model3"]["verdict"].startswith("not stated")
+    assert found["model4", "model3"]["mean"] is None
 
 
-# The claims
+def test_the_summary_averages_over_seeds_and_names_what_is_missing():
+    rows = [row("model4", 0, 27.0, 26.0, 25.0, 24.0), row("model4", 1, 28.0, 26.0, 25.0, 24.0)]
+    found = summary(rows, "Set14", [20.0, 20.0, 20.0, 20.0])
+    assert found["measured"] == {"bicubic": [20.0] * 4, "model4": [27.5, 26.0, 25.0, 24.0]}
+    assert found["missing"] == ["model1", "model2", "model3", "model5"]
+    assert found["printed"]["DASR"] == list(paper.table2(4)["DASR"]["Set14"].values())
+    assert summary(rows, "tiny corners", [20.0] * 4)["printed"] == {}
 
 
-def planted(**means: list[float | None]) -> list[dict]:
-    """Rows with those means over the widths, seed by seed; the widths themselves lie far apart."""
-    return [
-        {"model": model, "seed": seed, "psnr": [mean - 2, mean - 1, mean, mean + 3]}
-        for model, by_seed in means.items()
-        for seed, mean in enumerate(by_seed)
-        if mean is not None
-    ]
+def test_the_papers_recipe_changes_the_encoders_teaching_and_nothing_else():
+    laptop = profiles.get("laptop")
+    changed = profiles.with_papers_recipe(laptop)
+    assert (changed.recipe, changed.encoder_input) == ("moco", "rgb")
+    assert changed.temperature == paper.TEMPERATURE
+    same = ("name", "sizes", "data", "held_out", "patch", "stage1", "stage2")
+    assert all(getattr(changed, name) == getattr(laptop, name) for name in same)
 
 
-def claim(rows: list[dict], better: str, worse: str) -> dict:
-    (found,) = [c for c in ablation.claims(rows) if (c["better"], c["worse"]) == (better, worse)]
-    return found
+def test_the_command_prints_the_table_and_keeps_nothing_of_smoke(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "folder", lambda: tmp_path / "figures")
+    monkeypatch.setitem(profiles.PROFILES, "smoke", TINY)
+    monkeypatch.setattr(training, "load_images", lambda profile: IMAGES)
+    line = ["reproduce", "ablation", "--profile", "smoke", "--folder", str(tmp_path / "runs")]
+    result = CliRunner().invoke(cli.app, line)
+    assert result.exit_code == 0, result.output
+    printed = result.stdout.splitlines()
+    for name in ("bicubic ", *(f"{model} " for model in network.MODELS), "model4 > model1: "):
+        assert any(line.startswith(name) for line in printed), name
+    assert "mean nothing" in result.output
+    assert not (tmp_path / "figures").exists()
 
 
-def test_the_claims_are_the_papers():
-    found = [(c["better"], c["worse"]) for c in ablation.claims([])]
-    assert found == [
-        ("model4", "model1"),
-        ("model4", "model2"),
-        ("model4", "model3"),
-        ("model5", "model4"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("four", "one", "differences", "mean", "verdict"),
-    [
-        ([27.5], [27.25], {"0": 0.25}, 0.25, "came out, 1 seed"),
-        ([27.5, 27], [27.25, 26.5], {"0": 0.25, "1": 0.5}, 0.375, "came out, 2 seeds"),
-        ([27.0], [27.25], {"0": -0.25}, -0.25, "did not come out, 1 seed"),
-        ([27.0, 26], [27.25, 26.5], {"0": -0.25, "1": -0.5}, -0.375, "did not come out, 2 seeds"),
-        (
-            [27.5, 26.75, 28],
-            [27.25, 27, 27],
-            {"0": 0.25, "1": -0.25, "2": 1},
-            pytest.approx(1 / 3, abs=5e-4),
-            "undecided: 3 seeds disagree",
-        ),
-        ([27.5, 27, None], [27.25, None, 28], {"0": 0.25}, 0.25, "came out, 1 seed"),
-        ([27.5, None], [None, 27], {}, None, "not stated: a model is not trained"),
-        ([27.5], [], {}, None, "not stated: a model is not trained"),
-        ([27.5], [27.5], {"0": 0}, 0, "did not come out, 1 seed"),
-    ],
-    ids=["out", "out 2", "not", "not 2", "undecided", "one pair", "no pair", "missing", "tie"],
-)
-def test_verdicts(four, one, differences, mean, verdict):
-    found = claim(planted(model4=four, model1=one), "model4", "model1")
-    assert found["differences"] == differences
-    assert found["mean"] == mean
-    assert found["verdict"] == verdict
-
-
-@pytest.mark.parametrize(
-    ("five", "verdict"),
-    [
-        (27.5, "came out, 1 seed"),
-        (27.25, "came out, 1 seed"),  # at least as good is what is claimed
-        (27.0, "did not come out, 1 seed"),
-    ],
-)
-def test_model_5_has_to_be_at_least_as_good(five, verdict):
-    rows = planted(model4=[27.25], model5=[five])
-    assert claim(rows, "model5", "model4")["verdict"] == verdict
-
-
-def test_summary_averages_over_the_seeds_and_names_what_is_missing():
-    rows = planted(model4=[28.0, 27.0], model1=[26.5], model5=[28.0])
-    found = ablation.summary(rows, "Set14", [25.0, 24.0, 23.0, 22.0])
-    assert found["measured"] == {
-        "bicubic": [25.0, 24.0, 23.0, 22.0],
-        "model1": [24.5, 25.5, 26.5, 29.5],
-        "model4": [25.5, 26.5, 27.5, 30.5],
-        "model5": [26.0, 27.0, 28.0, 31.0],
-    }
-    assert found["missing"] == ["model2", "model3"]
-    assert [float(label) for label in found["widths"]] == list(paper.kernel_widths(4))
-    assert found["claims"] == ablation.claims(rows)
-    assert found["runs"] == rows
-    assert found["dataset"] == "Set14"
-    json.dumps(found, allow_nan=False)
-
-
-def test_printed_rows_stand_beside_their_dataset_alone():
-    rows, table = planted(model4=[28.0]), paper.table2(4)
-    printed = ablation.summary(rows, "Set14", [0.0] * 4)["printed"]
-    assert printed == {
-        name: [table[name]["Set14"][width] for width in paper.kernel_widths(4)]
-        for name in ("Bicubic", "DASR")
-    }
-    assert ablation.summary(rows, "tiny corners", [0.0] * 4)["printed"] == {}
-
-
-def test_the_results_are_the_summary_of_what_was_measured(copied, monkeypatch):
+def test_the_command_keeps_a_figure_with_the_runs(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "folder", lambda: tmp_path)
+    monkeypatch.setitem(profiles.PROFILES, "laptop", TINY)
     monkeypatch.setattr(ablation, "benchmark_pictures", lambda profile: ("Set14", TEST))
-    runs = started(copied, seeds=(0, 1))
-    found = runs.results()
-    grid = evaluation.isotropic_grid(4, paper.kernel_widths(4))
-    plain = evaluation.mean(evaluation.benchmark(evaluation.bicubic(4), TEST, grid))
-    bicubic = [round(value, 3) for value in plain.values()]
-    assert found == {
-        **ablation.summary(runs.measure(TEST), "Set14", bicubic),
-        "parameters": ablation.parameters(SMALL),
-    }
-    assert started(copied / "nothing").results() is None
+    folder = tmp_path / "runs" / "laptop"
+    folder.parent.mkdir()
+    folder.symlink_to(finished.folder)
+    line = ["reproduce", "ablation", "--seeds", "3", "--folder", str(tmp_path / "runs")]
+    result = CliRunner().invoke(cli.app, line)
+    assert result.exit_code == 0, result.output
+    kept = json.loads((tmp_path / "ablation.json").read_text())
+    assert (tmp_path / "ablation.png").is_file()
+    assert set(kept["minutes"]) == {f"{model}-3" for model in network.MODELS}
+    assert all(run["provenance"]["torch"] for run in kept["data"]["runs"])
+    assert set(kept["data"]["parameters"]) == set(network.MODELS)
+
+
+def test_seeds_that_are_no_numbers_are_refused_in_a_sentence():
+    result = CliRunner().invoke(cli.app, ["reproduce", "ablation", "--seeds", "0,x"])
+    assert result.exit_code == 1
+    assert "whole numbers with commas between, got '0,x'" in result.output
