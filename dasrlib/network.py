@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dasrlib import names, paper, profiles
 from dasrlib.da_conv import ConcatConv, DAConv
 from dasrlib.degradation import Degradations, check_scale
-from dasrlib.profiles import Sizes
+from dasrlib.profiles import Profile, Sizes
 from dasrlib.representation import DIMENSION, Encoder
 
 
@@ -165,10 +165,30 @@ class ToldEncoder(nn.Module):
         return self.layers(degradations.code)
 
 
+def covering(images: Tensor, side: int) -> Tensor:
+    """The patches of at most side × side that cover pictures, evenly spread, (T, B, C, ≤ side, ≤
+    side).
+
+    images: (B, C, H, W). Neighbours overlap where the side does not divide the picture. An encoder
+    trained on patches for a short time knows nothing else: zero padding is a larger part of a
+    patch, and a picture's deviation is not its patches'. On held-out pictures under a wide blur a
+    whole picture's representation cost 0.07 dB against this.
+    """
+    tops, lefts = (
+        [round(i * (length - side) / max(count - 1, 1)) for i in range(count)]
+        for length, count in ((n, -(-n // side)) for n in images.shape[-2:])
+    )
+    return torch.stack(
+        [images[..., top : top + side, left : left + side] for top in tops for left in lefts]
+    )
+
+
 class BlindSR(nn.Module):
     """An encoder and a DASR: LR picture -> SR picture, nothing else told (§3.2).
 
-    encoder_input: what the encoder looks at, "rgb" or "high-pass".
+    encoder_input: what the encoder looks at, "rgb" or "high-pass". patch: the side, in LR pixels,
+    of the patches that the encoder was trained on: a larger picture's representation is the mean
+    over patches that cover it. None: the encoder sees it whole, as in the paper.
     """
 
     def __init__(
@@ -177,8 +197,10 @@ class BlindSR(nn.Module):
         sizes: Sizes | None = None,
         model: str = "model4",
         encoder_input: str = "rgb",
+        patch: int | None = None,
     ) -> None:
         super().__init__()
+        self.patch = patch
         self.sizes, self.model, self.encoder_input = (
             sizes or Sizes(),
             check_model(model),
@@ -195,7 +217,9 @@ class BlindSR(nn.Module):
         """The representation (B, 256) of LR pictures; Model 5 computes it from the degradations
         instead."""
         if isinstance(self.encoder, Encoder):
-            return self.encoder(images)[0]
+            patches = covering(images, self.patch or max(images.shape[-2:]))  # (T, B, 3, P, P)
+            seen = self.encoder(patches.flatten(0, 1))[0]
+            return seen.unflatten(0, patches.shape[:2]).mean(dim=0)
         if degradations is None:
             raise ValueError("model5 is not blind: tell it the degradations")
         return self.encoder(degradations.to(images.device))
@@ -221,8 +245,13 @@ def build(model: str, scale: int = 4, profile: str = "laptop") -> BlindSR:
 
     model: "model1" to "model5". scale: 2, 3 or 4. Raises ValueError for an unknown name or scale.
     """
-    chosen = profiles.get(profile)
-    return BlindSR(scale, chosen.sizes, model, chosen.encoder_input)
+    return of_profile(model, scale, profiles.get(profile))
+
+
+def of_profile(model: str, scale: int, profile: Profile) -> BlindSR:
+    """An untrained model for a profile (§4.2); the paper's RGB encoder sees whole pictures."""
+    patch = profile.patch if profile.encoder_input == "high-pass" else None
+    return BlindSR(scale, profile.sizes, model, profile.encoder_input, patch)
 
 
 def parameter_count(module: nn.Module) -> int:

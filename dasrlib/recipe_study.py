@@ -213,11 +213,11 @@ def reproduce(
         images = unseen[3:], unseen[:3]
     else:
         images = training.load_images(chosen)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    on = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     started, found = time.monotonic(), {}
     for noisy in (False, True):
         left = None if minutes is None else minutes - (time.monotonic() - started) / 60
-        study = Study(folder, chosen, images, unseen, noisy, seed, device)
+        study = Study(folder, chosen, images, unseen, noisy, seed, on)
         rows = study.run(left)
         if rows is None:
             return None

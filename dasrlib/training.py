@@ -28,7 +28,7 @@ from dasrlib import data, evaluation, paper, profiles, provenance, weights
 from dasrlib.degradation import DegradationSpace, crop_to_multiple, degrade
 from dasrlib.devices import fastest_dtype, fastest_layout, moved
 from dasrlib.files import whole_file
-from dasrlib.network import MODELS, BlindSR
+from dasrlib.network import MODELS, of_profile
 from dasrlib.patches import PatchPairs
 from dasrlib.profiles import Profile, Stage, learning_rate
 from dasrlib.representation import Encoder, InBatch, MoCo
@@ -98,7 +98,7 @@ class Run:
         begun_in = getattr(torch, stored["dtype"].removeprefix("torch.")) if stored else None
         self.dtype = dtype or begun_in or fastest_dtype(self.device)
         torch.manual_seed(seed)
-        built = BlindSR(scale, self.profile.sizes, model, self.profile.encoder_input)
+        built = of_profile(model, scale, self.profile)
         if self.profile.start_as_enlargement:
             built.sr.start_as_enlargement()
         self.model = built.to(self.device)

@@ -36,6 +36,7 @@ def save(model: BlindSR, path: str | Path, record: dict[str, Any] | None = None)
         "scale": model.scale,
         "sizes": asdict(model.sizes),
         "encoder_input": model.encoder_input,
+        "patch": model.patch,
     }
     tensors = {
         name: (t.half() if t.is_floating_point() else t).contiguous().cpu()
@@ -101,6 +102,7 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
             Sizes(**description["sizes"]),
             description["model"],
             description["encoder_input"],
+            description["patch"],
         )
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -1,7 +1,8 @@
-"""§4.2: what the ablation's folder holds: every run fed alike, resumed in its middle, kept, refused."""
+"""§4.2: the ablation's folder: every run in it fed alike, resumed midway, kept or refused."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import defaultdict
 from dataclasses import replace
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_runs import PICTURES, texture
+from typer.testing import CliRunner
 
-from dasrlib import ablation, evaluation, network, paper, profiles, training, weights
+from dasrlib import ablation, cli, evaluation, figures, network, paper, profiles, training, weights
 from dasrlib.ablation import ORDER, Ablation
 from dasrlib.degradation import Degradations, crop_to_multiple, degrade
 from dasrlib.profiles import Stage
@@ -52,7 +54,7 @@ class Minutes:
         monkeypatch.setattr(Run, "_step", timed)
         monkeypatch.setattr(Run, "_draw", noted)
         monkeypatch.setattr(training, "fastest_dtype", lambda device: torch.float32)
-        monkeypatch.setattr(training.provenance, "describe", lambda device: {"device": "a test's"})
+        monkeypatch.setattr(training.provenance, "describe", lambda *_: {"device": "a test's"})
 
     def monotonic(self) -> float:
         return self.now
@@ -277,3 +279,92 @@ def test_the_results_are_the_summary_of_what_was_measured(copied, monkeypatch):
         "parameters": ablation.parameters(SMALL),
     }
     assert started(copied / "nothing").results() is None
+
+
+# The command
+
+
+@pytest.fixture
+def reproduce(tmp_path, monkeypatch, minutes):
+    """dasr reproduce ablation with small pictures and profiles, below a folder of the test's."""
+    for name in ("smoke", "laptop"):
+        monkeypatch.setitem(profiles.PROFILES, name, replace(SMALL, name=name))
+    monkeypatch.setattr(training, "load_images", lambda profile: PICTURES)
+    monkeypatch.setattr(ablation, "benchmark_pictures", lambda profile: ("Set14", TEST[:1]))
+    monkeypatch.setattr(figures, "folder", lambda: tmp_path / "figures")
+    bar = training.tqdm
+    monkeypatch.setattr(training, "tqdm", lambda **options: bar(**{**options, "disable": True}))
+
+    def run(*words: object, code: int = 0) -> list[str]:
+        line = ["reproduce", "ablation", "--folder", tmp_path / "runs", *words]
+        result = CliRunner().invoke(cli.app, [str(word) for word in line])
+        assert result.exit_code == code, result.output
+        return result.output.splitlines()
+
+    return run
+
+
+def test_the_command_says_how_far_it_is_and_goes_on(reproduce, tmp_path):
+    said = reproduce("--profile", "smoke", "--minutes", 2.5)
+    assert said[-1] == "0 of 5 runs are finished: the same line goes on from here"
+    said = reproduce("--profile", "smoke", "--minutes", 2.5)
+    assert "1 of 5 runs are finished: the same line goes on from here" in said
+    assert not any(line.startswith(f"{'model1':8s}") for line in said)
+    assert "model4 > model1: not stated: a model is not trained" in said
+    said = reproduce("--profile", "smoke")
+    for name in ("bicubic", *network.MODELS):
+        (line,) = [line for line in said if line.startswith(f"{name:8s}")]
+        assert len(line.split()) == 5  # and a number for each of four widths
+    for better, worse in ablation.CLAIMS:
+        (line,) = [line for line in said if line.startswith(f"{better} > {worse}: ")]
+        assert line.endswith(" dB")
+        assert "1 seed" in line
+    assert "the numbers of the smoke profile mean nothing and are not kept" in said
+    assert not (tmp_path / "figures").exists()
+
+
+@pytest.mark.parametrize("papers_recipe", [False, True])
+def test_a_figure_is_kept_also_of_a_part(reproduce, tmp_path, papers_recipe):
+    """Of a profile that may claim something; the paper's recipe has its own folder and figure."""
+    suffix = "-papers-recipe" if papers_recipe else ""
+    said = reproduce(*["--papers-recipe"] * papers_recipe, "--minutes", 10.5)
+    path = tmp_path / "figures" / f"ablation{suffix}.json"
+    assert said[-1] == str(path)
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        f"ablation{suffix}.json",
+        f"ablation{suffix}.png",
+    ]
+    kept = json.loads(path.read_text())
+    assert kept["profile"] == "laptop"
+    assert kept["minutes"] == {"model4-0": TOTAL, "model1-0": TOTAL}
+    assert kept["provenance"] == {"device": "a test's"}
+    assert [(run["model"], run["minutes"]) for run in kept["data"]["runs"]] == [
+        ("model4", TOTAL),
+        ("model1", TOTAL),
+    ]
+    assert all(run["provenance"] == {"device": "a test's"} for run in kept["data"]["runs"])
+    assert kept["data"]["missing"] == ["model2", "model3", "model5"]
+    assert set(kept["data"]["printed"]) == {"Bicubic", "DASR"}
+    folder = tmp_path / "runs" / f"laptop{suffix}"
+    trained = json.loads((folder / "model4-0" / "weights.json").read_text())
+    assert trained["profile"]["recipe"] == ("moco" if papers_recipe else "in-batch")
+    png = path.with_suffix(".png")
+    before = png.read_bytes()
+    png.unlink()
+    assert figures.redraw(path).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--seeds", "0,x"], "seeds are whole numbers with commas between, got '0,x'"),
+        (["--seeds", ""], "seeds are whole numbers with commas between, got ''"),
+        (["--seeds", "1,1"], "seeds must be different numbers, at least one, got [1, 1]"),
+        (["--profile", "labtop"], "did you mean 'laptop'"),
+    ],
+)
+def test_the_command_refuses_in_a_sentence_before_it_trains(reproduce, tmp_path, words, sentence):
+    (said,) = reproduce(*words, code=1)
+    assert said.startswith("dasr: ")
+    assert sentence in said
+    assert not (tmp_path / "runs").exists()

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 import dasrlib
-from dasrlib import network
+from dasrlib import network, profiles
 from dasrlib.da_conv import ConcatConv, DAConv
 from dasrlib.degradation import Degradations
 from dasrlib.grouped_conv import grouped_conv2d
@@ -318,3 +318,28 @@ def test_parameter_count_counts_what_is_trained():
     assert network.parameter_count(layer) == 16
     layer.bias.requires_grad_(False)
     assert network.parameter_count(layer) == 12
+
+
+@pytest.mark.parametrize(("h", "w", "side"), [(32, 32, 32), (70, 33, 32), (20, 64, 32), (9, 9, 4)])
+def test_patches_cover_a_picture_and_nothing_beside_it(h, w, side):
+    places = torch.arange(h * w).reshape(1, 1, h, w)
+    patches = network.covering(places, side)
+    assert patches.shape[3:] == (min(h, side), min(w, side))
+    assert set(patches.flatten().tolist()) == set(range(h * w))
+
+
+def test_a_large_picture_is_represented_as_the_mean_of_its_patches():
+    torch.manual_seed(0)
+    model = BlindSR(4, profiles.get("smoke").sizes, "model4", "high-pass", patch=16).eval()
+    picture = torch.rand(2, 3, 32, 16)
+    with torch.inference_mode():
+        halves = [model.encoder(half)[0] for half in picture.chunk(2, dim=2)]
+        torch.testing.assert_close(model.represent(picture), (halves[0] + halves[1]) / 2)
+        whole = model.encoder(picture)[0]
+    assert not torch.allclose(model.represent(picture), whole, atol=1e-3)
+
+
+@pytest.mark.parametrize(("profile", "patch"), [("laptop", 32), ("gpu", 48), ("paper", None)])
+def test_short_profiles_represent_patches_and_the_papers_whole_pictures(profile, patch):
+    with torch.device("meta"):
+        assert network.build("model4", 4, profile).patch == patch

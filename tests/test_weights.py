@@ -21,7 +21,7 @@ SIZES = Sizes(groups=1, blocks=2, channels=8, reduction=4, tail_channels=12)
 
 def network(model: str = "model4", scale: int = 2, encoder_input: str = "rgb") -> BlindSR:
     torch.manual_seed(3)
-    built = BlindSR(scale, SIZES, model, encoder_input)
+    built = BlindSR(scale, SIZES, model, encoder_input, patch=5)
     with torch.no_grad():  # as after a training: running statistics of their own
         for name, tensor in built.state_dict().items():
             if "running" in name:
@@ -42,7 +42,7 @@ def test_round_trip(tmp_path, name, scale, encoder_input):
     path = weights.save(model, tmp_path / "deep" / "net.safetensors")
     loaded = weights.load(path)
     assert (loaded.model, loaded.scale, loaded.sizes) == (name, scale, SIZES)
-    assert loaded.encoder_input == encoder_input
+    assert (loaded.encoder_input, loaded.patch) == (encoder_input, 5)
     assert not loaded.training
     before, after = model.state_dict(), loaded.state_dict()
     assert list(before) == list(after)
@@ -69,6 +69,7 @@ def test_the_file_holds_half_precision_and_describes_itself(saved):
         "scale": 2,
         "sizes": asdict(SIZES),
         "encoder_input": "rgb",
+        "patch": 5,
     }
 
 
