@@ -218,7 +218,7 @@ def test_logs_draw_what_a_run_wrote():
         (studies.content_costs, COSTS),
         (studies.wrong_representations, TOLD),
     ],
-    ids=lambda given: getattr(given, "__name__", ""),
+    ids=["ablation", "tsne", "content costs", "wrong representations"],
 )
 def test_kept_and_redrawn_from_json_alone(monkeypatch, tmp_path, draw, data):
     monkeypatch.setattr(figures, "folder", lambda: tmp_path)

@@ -99,6 +99,77 @@ def test_the_map_keeps_clusters_and_is_the_same_every_time(planted):
     np.testing.assert_array_equal(first, probes.tsne(vectors, perplexity=10, seed=0))
 
 
+@pytest.fixture
+def widths(planted) -> tuple[np.ndarray, list[str], list[str]]:
+    """The four clusters, with kernel widths for labels."""
+    vectors, labels, groups = planted
+    return vectors, [f"{0.2 + 1.2 * int(label.split()[1]):g}" for label in labels], groups
+
+
+def test_planted_clusters_are_read_linearly_too_and_are_clean(planted):
+    assert probes.linear_accuracy(*planted) == 1
+    assert probes.silhouette(*planted[:2]) > 0.8  # centres 15 deviations apart, more or less
+
+
+def test_a_linear_read_out_is_linear():
+    """Labels that no plane divides: the neighbours know them, a linear classifier cannot."""
+    rng = np.random.default_rng(6)
+    corners = rng.integers(0, 2, size=(240, 2))
+    vectors = corners + 0.05 * rng.normal(size=corners.shape)
+    labels, groups = corners.sum(axis=1) % 2, np.arange(240) // 4
+    assert probes.knn_accuracy(vectors, labels, groups) == 1
+    # A plane gets three of the four corners at best.
+    assert probes.linear_accuracy(vectors, labels, groups) < 0.8
+
+
+def test_a_linear_classifier_never_learns_from_the_picture_it_is_asked_about():
+    """Labels that follow the picture alone: known with random folds, at chance with whole ones."""
+    rng = np.random.default_rng(3)
+    vectors = np.repeat(10 * rng.normal(size=(20, 64)), 6, axis=0)
+    vectors += 0.01 * rng.normal(size=vectors.shape)
+    labels, pictures = np.repeat(rng.permutation([0, 1] * 10), 6), np.repeat(np.arange(20), 6)
+    assert probes.linear_accuracy(vectors, labels, rng.permutation(120)) == 1
+    # 20 pictures' worth of coin tosses: 0.5 plus two deviations of 0.11.
+    assert probes.linear_accuracy(vectors, labels, pictures) < 0.72
+
+
+def test_silhouette_is_the_formula():
+    line = np.array([[0.0], [1.0], [10.0], [11.0]])
+    # 1 − a/b for each: 1 away from its own, 10.5 or 9.5 from the others on average.
+    expected = (2 * (1 - 1 / 10.5) + 2 * (1 - 1 / 9.5)) / 4
+    assert probes.silhouette(line, ["a", "a", "b", "b"]) == pytest.approx(expected, abs=1e-12)
+    loud = np.concatenate([line, 1e6 * line], axis=1)  # units of a column do not matter
+    assert probes.silhouette(loud, ["a", "a", "b", "b"]) == pytest.approx(expected, abs=1e-12)
+    assert probes.silhouette(line, ["a", "b", "a", "b"]) < 0
+
+
+def test_the_read_outs_are_the_four(widths):
+    vectors, labels, groups = widths
+    noisy = vectors + 3 * np.random.default_rng(7).normal(size=vectors.shape)
+    found = probes.read_outs(noisy, labels, groups)
+    numbers = [float(label) for label in labels]
+    assert found == {
+        "knn": probes.knn_accuracy(noisy, labels, groups),
+        "linear": probes.linear_accuracy(noisy, labels, groups),
+        "r2": probes.ridge_r2(noisy, numbers, groups),
+        "silhouette": probes.silhouette(noisy, labels),
+    }
+    assert len(set(found.values())) == 4
+    assert probes.read_outs(noisy, numbers, groups) == found
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_by_chance_is_what_knowing_nothing_gets(widths, seed):
+    found = probes.by_chance(*widths, seed)
+    # 120 tosses of a die with four sides: 0.25 and three deviations of 0.04.
+    assert abs(found["knn"] - 0.25) < 0.12
+    assert abs(found["linear"] - 0.25) < 0.12
+    assert found["r2"] < 0.1
+    assert abs(found["silhouette"]) < 0.1
+    assert probes.by_chance(*widths, seed) == found
+    assert probes.by_chance(*widths, seed + 1) != found
+
+
 def test_pixel_statistics_are_what_they_say():
     stripes = torch.zeros(3, 8, 8)
     stripes[:, :, ::2] = 1  # columns alternate: every horizontal step is 1, every vertical one 0
@@ -137,6 +208,13 @@ def test_pixel_statistics_of_pictures_of_several_sizes():
         (lambda v, y, g: probes.knn_accuracy(v, y, g, k=0), r"k must be at least 1, got 0"),
         (lambda v, y, g: probes.knn_accuracy(v, y, ["one"] * 120), r"at least 2 pictures .* got 1"),
         (lambda v, y, g: probes.knn_accuracy(v[:, 0], y, g), r"\(N, D\).*got shape \(120,\)"),
+        (lambda v, y, g: probes.linear_accuracy(v, y, g[1:]), r"120 targets, 119 groups"),
+        (lambda v, y, g: probes.linear_accuracy(v, y, ["one"] * 120), r"at least 2 pictures"),
+        (lambda v, y, g: probes.linear_accuracy(v / 0, y, g), r"NaN or infinity"),
+        (lambda v, y, g: probes.silhouette(v, y[1:]), r"120 vectors, 119 labels"),
+        (lambda v, y, g: probes.silhouette(v, [0] * 120), r"different labels, got 1 among 120"),
+        (lambda v, y, g: probes.silhouette(v, range(120)), r"different labels, got 120 among 120"),
+        (lambda v, y, g: probes.read_outs(v, y, g), r"float.*'degradation 0'"),
         (lambda v, y, g: probes.ridge_r2(v[:8], [0] * 8, g[:8]), r"at least 3 pictures .* got 2"),
         (lambda v, y, g: probes.ridge_r2(v / 0 * np.inf, [0] * 120, g), r"NaN or infinity"),
         (lambda v, y, g: probes.tsne(v, perplexity=120), r"below the 120 vectors, got 120"),
