@@ -53,7 +53,8 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 FLOOR_PLAN = [
     "paper", "data", "downloads", "degradation", "reduction", "grouped_conv", "representation",
     "da_conv", "network", "baselines", "profiles", "patches", "steps", "training", "weights",
-    "evaluation", "probes", "inference", "bench", "figures", "plots", "widgets", "cli", "report",
+    "evaluation", "probes", "recipes", "recipe_study", "studies", "ablation", "pieces",
+    "inference", "bench", "figures", "plots", "widgets", "console", "reproduce", "cli", "report",
 ]
 # fmt: on
 

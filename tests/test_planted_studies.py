@@ -97,6 +97,5 @@ def test_noise_is_the_same_every_time():
     ],
 )
 def test_content_costs_refuse(model, scale, sentence):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
         studies.content_costs(Off(model), flat(50, 100), Degradations.isotropic(1.0, scale))
-    assert str(error.value) == sentence

@@ -108,7 +108,9 @@ def widths(planted) -> tuple[np.ndarray, list[str], list[str]]:
 
 def test_planted_clusters_are_read_linearly_too_and_are_clean(planted):
     assert probes.linear_accuracy(*planted) == 1
-    assert probes.silhouette(*planted[:2]) > 0.8  # centres 15 deviations apart, more or less
+    # In 16 dimensions two of a cluster are 0.3·√32 = 1.7 apart, two centres 3·√32 = 17 on average,
+    # and the nearest ones half of it: 1 − 1.7/8.5 is 0.8.
+    assert probes.silhouette(*planted[:2]) > 0.7
 
 
 def test_a_linear_read_out_is_linear():
@@ -158,16 +160,15 @@ def test_the_read_outs_are_the_four(widths):
     assert probes.read_outs(noisy, numbers, groups) == found
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_by_chance_is_what_knowing_nothing_gets(widths, seed):
-    found = probes.by_chance(*widths, seed)
+def test_by_chance_is_what_knowing_nothing_gets(widths):
+    found = probes.by_chance(*widths)
     # 120 tosses of a die with four sides: 0.25 and three deviations of 0.04.
     assert abs(found["knn"] - 0.25) < 0.12
     assert abs(found["linear"] - 0.25) < 0.12
     assert found["r2"] < 0.1
     assert abs(found["silhouette"]) < 0.1
-    assert probes.by_chance(*widths, seed) == found
-    assert probes.by_chance(*widths, seed + 1) != found
+    assert probes.by_chance(*widths, seed=0) == found
+    assert probes.by_chance(*widths, seed=1) != found
 
 
 def test_pixel_statistics_are_what_they_say():

@@ -17,7 +17,11 @@ ABLATION = json.loads((ROOT / "figures" / "ablation.json").read_text())["data"]
     [
         ("| bicubic, measured here |", ABLATION["measured"]["bicubic"]),
         ("| bicubic, *printed in the paper* |", ABLATION["printed"]["Bicubic"]),
+        ("| Model 1, no contrastive loss, `laptop`, ", ABLATION["measured"]["model1"]),
+        ("| Model 2, plain convolutions, `laptop`, ", ABLATION["measured"]["model2"]),
+        ("| Model 3, no modulation, `laptop`, ", ABLATION["measured"]["model3"]),
         ("| Model 4, `laptop`, measured here |", ABLATION["measured"]["model4"]),
+        ("| Model 5, told σ, `laptop`, ", ABLATION["measured"]["model5"]),
         ("| DASR, *printed in the paper*", ABLATION["printed"]["DASR"]),
     ],
 )
@@ -25,7 +29,16 @@ def test_the_table_is_the_figures_data(row, values):
     line = next(line for line in README.splitlines() if line.startswith(row))
     shown = [float(cell) for cell in line.strip("| ").split("|")[1:]]
     # Two decimals of numbers that are kept with three.
-    assert shown == pytest.approx(values, abs=0.0051)
+    assert shown == pytest.approx([*values, sum(values) / len(values)], abs=0.0051)
+
+
+def test_the_claims_are_those_of_the_figure():
+    said = " ".join(README.split())
+    found = {(c["better"], c["worse"]): c["mean"] for c in ABLATION["claims"]}
+    assert f"Model 3 by {found['model4', 'model3']:.2f} dB" in said
+    assert f"behind Model 1 by {-found['model4', 'model1']:.2f}" in said
+    assert f"behind Model 2 by {-found['model4', 'model2']:.2f}" in said
+    assert f"leads by {found['model5', 'model4']:.2f}" in said
 
 
 def test_the_minutes_are_those_of_the_record():
