@@ -2,5 +2,6 @@
 widget, whose first frame is a plain figure where no kernel runs."""
 
 from dasrlib.widgets.degradation_lab import degradation_lab
+from dasrlib.widgets.frame import Frame
 
-__all__ = ["degradation_lab"]
+__all__ = ["Frame", "degradation_lab"]

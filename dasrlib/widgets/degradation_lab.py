@@ -64,7 +64,7 @@ class _Controls:
             text: str, low: float, high: float, step: float, start: float, tip: str
         ) -> ipw.FloatSlider:
             return ipw.FloatSlider(
-                start, min=low, max=high, step=step, description=text, description_tooltip=tip,
+                start, min=low, max=high, step=step, description=text, tooltip=tip,
                 style=style, readout_format=".1f",
             )  # fmt: skip
 
