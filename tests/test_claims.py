@@ -10,10 +10,11 @@ from dasrlib import ablation, paper
 
 
 def planted(**means: list[float | None]) -> list[dict]:
-    """Rows with those means over the widths, seed by seed; the widths themselves lie far apart."""
+    """Rows with those means over the widths, seed by seed; no single width has their order."""
     return [
-        {"model": model, "seed": seed, "psnr": [mean - 2, mean - 1, mean, mean + 3]}
+        {"model": model, "seed": seed, "psnr": [mean - apart, mean, mean, mean + apart]}
         for model, by_seed in means.items()
+        for apart in [2 * int(model.removeprefix("model"))]
         for seed, mean in enumerate(by_seed)
         if mean is not None
     ]
@@ -80,9 +81,9 @@ def test_summary_averages_over_the_seeds_and_names_what_is_missing():
     found = ablation.summary(rows, "Set14", [25.0, 24.0, 23.0, 22.0])
     assert found["measured"] == {
         "bicubic": [25.0, 24.0, 23.0, 22.0],
-        "model1": [24.5, 25.5, 26.5, 29.5],
-        "model4": [25.5, 26.5, 27.5, 30.5],
-        "model5": [26.0, 27.0, 28.0, 31.0],
+        "model1": [24.5, 26.5, 26.5, 28.5],
+        "model4": [19.5, 27.5, 27.5, 35.5],
+        "model5": [18.0, 28.0, 28.0, 38.0],
     }
     assert found["missing"] == ["model2", "model3"]
     assert [float(label) for label in found["widths"]] == list(paper.kernel_widths(4))
