@@ -1,7 +1,8 @@
 """§4.2 The ablation: Models 1 to 5 under one budget of iterations, measured alike, over seeds.
 
-The runs of a profile lie in one folder, each in MODEL-SEED. They see the same pictures, patches and
-degradations in the same order, for these come from the seed and the iteration alone.
+The runs of a profile lie in one folder, each in MODEL-SEED. An iteration of stage 2 sees the same
+patches and degradations in every model, for these come from the seed and the iteration alone.
+Models 1 and 5 are in stage 2 from the start; the others first have stage 1, with its own batches.
 """
 
 from __future__ import annotations
