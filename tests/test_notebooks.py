@@ -42,6 +42,26 @@ def test_has_a_parameters_cell(path: Path) -> None:
 
 
 @every_notebook
+def test_can_be_run_elsewhere(path: Path) -> None:
+    """Links to Colab and Binder, and a first cell that installs dasrlib in Colab alone."""
+    address = re.search(r'^Repository = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
+    project = address.removeprefix("https://github.com/")
+    top = cells(path, "markdown")[0].source
+    file = f"notebooks/{path.name}"
+    assert f"https://colab.research.google.com/github/{project}/blob/main/{file}" in top
+    assert f"https://mybinder.org/v2/gh/{project}/main?labpath={file}" in top
+
+    first = cells(path, "code")[0]
+    assert {"install", "remove-cell"} <= set(first.metadata.tags)
+    assert f"git clone -q --depth 1 {address} " in first.source
+    comment, imported, blank, condition, *rest = first.source.splitlines()
+    assert comment.startswith("#")
+    assert (imported, blank) == ("import sys", "")
+    assert condition == 'if "google.colab" in sys.modules:'
+    assert all(line.startswith("    ") for line in rest)
+
+
+@every_notebook
 def test_has_no_cell_longer_than_a_screen(path: Path) -> None:
     for cell in cells(path, "code"):
         lines = cell.source.splitlines()
