@@ -19,11 +19,14 @@ from torch import Tensor
 from dasrlib import data, evaluation, network, paper, profiles, training, weights
 from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Profile
+from dasrlib.recipe_study import Examination
 
 Pictures = Sequence[tuple[str, Tensor]]
 Row = dict[str, Any]
 
 SCALE = 4
+# What is restored, and what representations are read on.
+BENCHMARK, PROBED = "Set14", "B100"
 # The full method first: where the time ends early, what is there says the most.
 ORDER = ("model4", "model1", "model5", "model2", "model3")
 # What the paper claims: the first is better than the second; Model 5 at least as good as Model 4.
@@ -99,13 +102,17 @@ class Ablation:
                 return False
         return True
 
-    def measure(self, pictures: Pictures) -> list[Row]:
+    def measure(self, pictures: Pictures, probed: Pictures) -> list[Row]:
         """What each finished run reaches: PSNR-Y (dB) and SSIM-Y over Table 2's kernel widths.
 
-        Rows: model, seed, psnr and ssim in the order of the widths; iterations, minutes, dtype and
-        provenance of the training; held_out, the last PSNR on the pictures held out of it.
+        pictures: to restore. probed: to read representations on, at least 3. Rows: model, seed,
+        psnr and ssim in the order of the widths; read, how well four widths are told apart by the
+        representation (k-NN accuracy) and σ is read off it (R²), None for Model 5, which is told;
+        iterations, minutes, dtype and provenance of the training; held_out, the last PSNR on the
+        pictures held out of it; curve, (iteration, its mean over the widths) on the way there.
         """
         degradations = evaluation.isotropic_grid(SCALE, paper.kernel_widths(SCALE))
+        exam = Examination(probed, noisy=False)
         rows = []
         for model, seed in self.runs():
             record = self.record(model, seed)
@@ -116,13 +123,17 @@ class Ablation:
             )
             table = evaluation.benchmark(trained, pictures, degradations)
             held_out = [line["psnr"] for line in record["log"] if "psnr" in line]
+            at = [line["iteration"] for line in record["log"] if "psnr" in line]
+            means = [round(_mean(list(psnr.values())), 4) for psnr in held_out]
             rows.append(
                 {
                     "model": model,
                     "seed": seed,
                     "psnr": _rounded(evaluation.mean(table), 3),
                     "ssim": _rounded(evaluation.mean(table, "ssim_y"), 4),
+                    "read": _read(trained, exam),
                     "held_out": held_out[-1] if held_out else None,
+                    "curve": [list(point) for point in zip(at, means, strict=True)],
                     "iterations": record["log"][-1]["iteration"],
                     "minutes": record["minutes"],
                     "dtype": record["dtype"],
@@ -134,7 +145,7 @@ class Ablation:
     def results(self) -> Row | None:
         """What plots.ablation.ablation draws, of the runs that are finished; None for none."""
         dataset, pictures = benchmark_pictures(self.profile)
-        rows = self.measure(pictures)
+        rows = self.measure(pictures, probed_pictures(self.profile))
         if not rows:
             return None
         degradations = evaluation.isotropic_grid(SCALE, paper.kernel_widths(SCALE))
@@ -150,6 +161,15 @@ def parameters(profile: Profile) -> dict[str, int]:
             model: network.parameter_count(network.of_profile(model, SCALE, profile))
             for model in network.MODELS
         }
+
+
+@torch.inference_mode()
+def _read(model: network.BlindSR, exam: Examination) -> Row | None:
+    if not model.blind:
+        return None
+    device = evaluation.device_of(model)
+    scores = exam.of(lambda lr: model.represent(lr.to(device)))
+    return {"knn": scores["width"], "r2": scores["width r2"]}
 
 
 def _rounded(means: Mapping[str, float], digits: int) -> list[float]:
@@ -221,8 +241,23 @@ def summary(rows: Sequence[Row], dataset: str, bicubic: Sequence[float]) -> Row:
     }
 
 
+def require_test_sets(profile: Profile) -> None:
+    """Raises FileNotFoundError where a test set is not on this machine: before the training, not
+    after."""
+    if profile.name != "smoke":
+        for name in (BENCHMARK, PROBED):
+            data.paths(name)
+
+
 def benchmark_pictures(profile: Profile) -> tuple[str, Pictures]:
     """Set14; in the smoke profile small crops of two samples, whose numbers mean nothing."""
     if profile.name != "smoke":
-        return "Set14", data.images("Set14")
+        return BENCHMARK, data.images(BENCHMARK)
     return "tiny corners", [(name, image[:, :64, :64]) for name, image in data.images("samples", 2)]
+
+
+def probed_pictures(profile: Profile) -> Pictures:
+    """B100; in the smoke profile small crops of three samples, as many as a read-out of σ needs."""
+    if profile.name != "smoke":
+        return data.images(PROBED)
+    return [(name, image[:, :64, :64]) for name, image in data.images("samples", 3)]

@@ -45,6 +45,7 @@ def ablation(
         raise ValueError(f"seeds are whole numbers with commas between, got {seeds!r}") from None
     suffix = "-papers-recipe" if papers_recipe else ""
     chosen = profiles.with_papers_recipe(chosen) if papers_recipe else chosen
+    experiment.require_test_sets(chosen)
     runs = experiment.Ablation(folder / f"{profile}{suffix}", chosen, numbers)
     done = runs.train(minutes)
     data = runs.results()

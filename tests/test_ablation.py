@@ -11,11 +11,24 @@ import torch
 from tiny_runs import TINY, texture
 from typer.testing import CliRunner
 
-from dasrlib import ablation, cli, evaluation, figures, network, paper, profiles, training, weights
+from dasrlib import (
+    ablation,
+    cli,
+    data,
+    evaluation,
+    figures,
+    network,
+    paper,
+    probes,
+    profiles,
+    training,
+    weights,
+)
 from dasrlib.ablation import Ablation, claims, summary
 
 IMAGES = ([texture(name, 60, 52) for name in "abc"], [texture("held out", 40, 40)])
 TEST = [texture("one", 48, 52), texture("two", 44, 48)]
+PROBED = [*TEST, texture("three", 40, 44)]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +109,7 @@ def test_a_folder_of_other_runs_is_refused(finished):
 
 
 def test_the_rows_are_what_the_saved_weights_reach(finished):
-    rows = finished.measure(TEST)
+    rows = finished.measure(TEST, PROBED)
     assert [row["model"] for row in rows] == list(ablation.ORDER)
     degradations = evaluation.isotropic_grid(4, paper.kernel_widths(4))
     for row in rows:
@@ -106,6 +119,32 @@ def test_the_rows_are_what_the_saved_weights_reach(finished):
         assert row["psnr"] == pytest.approx(list(evaluation.mean(table).values()), abs=6e-4)
         assert row["minutes"] == finished.record(row["model"], 3)["minutes"]
         assert set(row["held_out"]) == set(degradations)
+        (last, mean) = row["curve"][-1]
+        assert last == row["iterations"]
+        assert mean == pytest.approx(sum(row["held_out"].values()) / 4, abs=1e-3)
+
+
+def test_the_rows_say_how_well_representations_tell_widths_apart(finished):
+    rows = {row["model"]: row for row in finished.measure(TEST, PROBED)}
+    assert rows["model5"]["read"] is None
+    widths = evaluation.isotropic_grid(4, (0.2, 1.4, 2.6, 3.8))
+    for name in ("model1", "model4"):
+        model = weights.load(finished.path(name, 3) / "weights.safetensors")
+        vectors, owners, labels = evaluation.representations(model, PROBED, widths)
+        numbers = probes.read_outs(vectors, labels, owners)
+        # The rows keep four decimals.
+        for key in ("knn", "r2"):
+            assert rows[name]["read"][key] == pytest.approx(numbers[key], abs=6e-5)
+
+
+def test_a_test_set_that_is_not_here_is_asked_for_before_the_training(tmp_path, monkeypatch):
+    monkeypatch.delenv("DASR_DATA", raising=False)
+    monkeypatch.setattr(data.downloads, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(training, "load_images", lambda profile: pytest.fail("it went on"))
+    line = ["reproduce", "ablation", "--profile", "laptop", "--folder", str(tmp_path / "runs")]
+    result = CliRunner().invoke(cli.app, line)
+    assert result.exit_code == 1
+    assert "Set14 is not on this machine: run `dasr data get Set14`" in result.output
 
 
 def row(model: str, seed: int, *psnr: float) -> dict:
@@ -164,6 +203,8 @@ def test_the_command_keeps_a_figure_with_the_runs(finished, tmp_path, monkeypatc
     monkeypatch.setattr(figures, "folder", lambda: tmp_path)
     monkeypatch.setitem(profiles.PROFILES, "laptop", TINY)
     monkeypatch.setattr(ablation, "benchmark_pictures", lambda profile: ("Set14", TEST))
+    monkeypatch.setattr(ablation, "probed_pictures", lambda profile: PROBED)
+    monkeypatch.setattr(ablation, "require_test_sets", lambda profile: None)
     folder = tmp_path / "runs" / "laptop"
     folder.parent.mkdir()
     folder.symlink_to(finished.folder)

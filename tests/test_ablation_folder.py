@@ -29,6 +29,7 @@ SMALL = replace(
     checkpoint_minutes=1e9,
 )
 TEST = [texture("measured", 40, 45), texture("and another", 44, 41)]
+PROBED = [*TEST, texture("a third", 41, 40)]
 
 
 class Minutes:
@@ -200,7 +201,7 @@ def test_a_folder_with_other_settings_is_refused(copied, minutes, other):
     else:
         shutil.rmtree(copied / "model4-0")  # a later one is refused before the first is trained
     before = files(copied)
-    for use in (lambda: runs.train(progress=False), lambda: runs.measure(TEST)):
+    for use in (lambda: runs.train(progress=False), lambda: runs.measure(TEST, PROBED)):
         with pytest.raises(ValueError, match="holds a run with other settings: choose") as error:
             use()
         assert "\n" not in str(error.value)
@@ -234,7 +235,7 @@ def distinct(copied) -> Path:
 
 
 def test_model_5_is_told_the_truth(distinct):
-    (row,) = [row for row in started(distinct).measure(TEST) if row["model"] == "model5"]
+    (row,) = [row for row in started(distinct).measure(TEST, PROBED) if row["model"] == "model5"]
     model = weights.load(distinct / "model5-0" / "weights.safetensors")
 
     def told(lie: float) -> list[float]:
@@ -258,22 +259,23 @@ def test_model_5_is_told_the_truth(distinct):
 
 def test_runs_that_are_not_finished_are_not_measured(copied):
     (copied / "model2-0" / "weights.json").unlink()
-    rows = started(copied, seeds=(0, 9)).measure(TEST)
+    rows = started(copied, seeds=(0, 9)).measure(TEST, PROBED)
     assert [(row["model"], row["seed"]) for row in rows] == [
         (model, 0) for model in ORDER if model != "model2"
     ]
-    assert started(copied / "nothing").measure(TEST) == []
+    assert started(copied / "nothing").measure(TEST, PROBED) == []
 
 
 def test_the_results_are_the_summary_of_what_was_measured(copied, monkeypatch):
     monkeypatch.setattr(ablation, "benchmark_pictures", lambda profile: ("Set14", TEST))
+    monkeypatch.setattr(ablation, "probed_pictures", lambda profile: PROBED)
     runs = started(copied)
     found = runs.results()
     grid = evaluation.isotropic_grid(4, paper.kernel_widths(4))
     plain = evaluation.mean(evaluation.benchmark(evaluation.bicubic(4), TEST, grid))
     bicubic = [round(value, 3) for value in plain.values()]
     assert found == {
-        **ablation.summary(runs.measure(TEST), "Set14", bicubic),
+        **ablation.summary(runs.measure(TEST, PROBED), "Set14", bicubic),
         "parameters": ablation.parameters(SMALL),
     }
     assert started(copied / "nothing").results() is None
@@ -289,6 +291,8 @@ def reproduce(tmp_path, monkeypatch, minutes):
         monkeypatch.setitem(profiles.PROFILES, name, replace(SMALL, name=name))
     monkeypatch.setattr(training, "load_images", lambda profile: PICTURES)
     monkeypatch.setattr(ablation, "benchmark_pictures", lambda profile: ("Set14", TEST[:1]))
+    monkeypatch.setattr(ablation, "probed_pictures", lambda profile: PROBED)
+    monkeypatch.setattr(ablation, "require_test_sets", lambda profile: None)
     monkeypatch.setattr(figures, "folder", lambda: tmp_path / "figures")
     bar = training.tqdm
     monkeypatch.setattr(training, "tqdm", lambda **options: bar(**{**options, "disable": True}))
