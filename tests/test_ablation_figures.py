@@ -196,6 +196,61 @@ def test_the_crops_say_which_one_was_told_the_truth():
         torch.testing.assert_close(shown.permute(2, 0, 1).float(), crop)
 
 
+def trained(model: str, seed: int, mean: float, knn: float | None = None, curve=()) -> dict:
+    """A row of Ablation.measure with that mean over the widths."""
+    read = None if knn is None else {"knn": knn, "r2": 0.5}
+    psnr = [mean + 1, mean, mean, mean - 1]
+    return {"model": model, "seed": seed, "psnr": psnr, "read": read, "curve": list(curve)}
+
+
+def test_the_orders_are_the_growth_of_each_difference_seed_by_seed():
+    rows = [
+        trained("model4", 0, 27.5, curve=[[20, 24.0], [30, 25.0]]),
+        trained("model1", 0, 27.0, curve=[[10, 23.0], [30, 25.5]]),  # at 20: 24.25
+        trained("model4", 1, 27.5, curve=[[20, 24.0], [30, 25.0]]),
+        trained("model1", 1, 27.0, curve=[[20, 23.0], [30, 24.0]]),
+    ]
+    first, *others = ablation.orders(experiment.summary(rows, "Set14", [26.0] * 4)).axes
+    drawn = {line.get_label(): list(map(float, line.get_ydata())) for line in first.lines[1:]}
+    assert drawn == {"seed 0": [-0.25, -0.5], "seed 1": [1.0, 1.0]}
+    assert list(map(float, first.lines[1].get_xdata())) == [20, 30]
+    assert first.get_title() == "Model 4 − 1"
+    assert all(len(ax.lines) == 1 for ax in others)  # zero alone: the others are not trained
+
+
+def worth() -> dict:
+    """Two recipes; Model 4 in both with two seeds, Model 1 in one, Model 5 has nothing to read."""
+    return {
+        "dataset": "Set14",
+        "probed": "B100",
+        "widths": WIDTHS,
+        "recipes": {
+            "ours": [
+                trained("model4", 0, 27.5, 0.9), trained("model4", 1, 27.75, 0.95),
+                trained("model1", 0, 27.0, 0.5), trained("model5", 0, 28.0),
+            ],
+            "theirs": [trained("model4", 0, 27.0, 0.25), trained("model4", 1, 27.0, 0.3)],
+        },
+    }  # fmt: skip
+
+
+def test_worth_has_a_dot_for_every_training_and_the_gain_by_width():
+    left, right = studies.worth(worth()).axes
+    dots = {
+        (float(line.get_xdata()[0]), float(line.get_ydata()[0])): line.get_fillstyle()
+        for line in left.lines
+        if len(line.get_xdata()) == 1
+    }
+    assert dots == {
+        (90, 27.5): "full", (95, 27.75): "full", (50, 27.0): "full",
+        (25, 27.0): "none", (30, 27.0): "none",
+    }  # fmt: skip
+    _zero, gain = right.lines
+    assert list(gain.get_ydata()) == [0.625] * 4  # the mean of 0.5 and 0.75
+    assert gain.get_label() == "Model 4, 2 seeds"
+    assert right.get_title() == "ours − theirs"
+
+
 def test_logs_draw_what_a_run_wrote():
     with_contrast = [
         {"iteration": 25 * (i + 1), "contrastive": 2.0 + i % 2, "sr": 9.0} for i in range(20)
@@ -216,9 +271,10 @@ def test_logs_draw_what_a_run_wrote():
         (ablation.ablation, table()),
         (ablation.tsne, maps()),
         (studies.content_costs, COSTS),
+        (studies.worth, worth()),
         (studies.wrong_representations, TOLD),
     ],
-    ids=["ablation", "tsne", "content costs", "wrong representations"],
+    ids=["ablation", "tsne", "content costs", "worth", "wrong representations"],
 )
 def test_kept_and_redrawn_from_json_alone(monkeypatch, tmp_path, draw, data):
     monkeypatch.setattr(figures, "folder", lambda: tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
@@ -19,7 +20,8 @@ MODEL_COLOUR = dict(
 )
 
 
-def _title(model: str) -> str:
+def title(model: str) -> str:
+    """ "model4" as it is written: Model 4."""
     return f"Model {model.removeprefix('model')}"
 
 
@@ -48,7 +50,7 @@ def five_models(data: dict[str, Any]) -> Figure:
     for left, width, head in zip(lefts, widths, heads, strict=True):
         ax.text(left + width / 2, 0.75, head, ha="center", fontsize=9, color="0.35")
     for row, (model, flags) in enumerate(data.items()):
-        ax.text(0.9, -row, _title(model), ha="right", va="center", weight="bold")
+        ax.text(0.9, -row, title(model), ha="right", va="center", weight="bold")
         for left, width, text, usual in zip(lefts, widths, boxes(flags), full, strict=True):
             colour = SAME if text == usual else CHANGED
             corner = (left, -row - 0.3)
@@ -71,7 +73,7 @@ def parameters(data: dict[str, Any]) -> Figure:
     figure, axes = plt.subplots(1, len(data), figsize=(5 * len(data), 2.8), squeeze=False)
     for ax, (size, counts) in zip(axes[0], data.items(), strict=True):
         bars = ax.bar(
-            [_title(m) for m in counts], [n / 1e6 for n in counts.values()],
+            [title(m) for m in counts], [n / 1e6 for n in counts.values()],
             color=[MODEL_COLOUR[m] for m in counts],
         )  # fmt: skip
         ax.bar_label(bars, fmt="%.2f", fontsize=9)
@@ -110,7 +112,7 @@ def ablation(data: dict[str, Any]) -> Figure:
     models = [model for model in MODELS if model in measured]
     for model, marker in zip(MODELS, MARKERS, strict=True):
         if model in measured:
-            colour, label = MODEL_COLOUR[model], f"{_title(model)}, measured here"
+            colour, label = MODEL_COLOUR[model], f"{title(model)}, measured here"
             left.plot(widths, measured[model], f"{marker}-", color=colour, label=label)
     for (name, values), colour in zip(printed.items(), ("0.6", "black"), strict=False):
         style = {"ls": ":", "marker": "o", "mfc": "none", "color": colour}
@@ -139,7 +141,7 @@ def ablation(data: dict[str, Any]) -> Figure:
             )  # fmt: skip
     right.axhline(means["bicubic"], color="0.3", ls="--")
     right.text(4.5, means["bicubic"], "bicubic", ha="right", va="top", fontsize=8, color="0.3")
-    right.set_xticks(range(len(MODELS)), [_title(model) for model in MODELS], fontsize=8)
+    right.set_xticks(range(len(MODELS)), [title(model) for model in MODELS], fontsize=8)
     right.set_ylim(floor - 0.1 * room, floor + 1.15 * room)
     right.set(title="mean over the widths, measured here", ylabel="PSNR-Y, dB")
     _claims(far, data["claims"])
@@ -147,24 +149,61 @@ def ablation(data: dict[str, Any]) -> Figure:
     return figure
 
 
+def _difference(claim: dict[str, Any]) -> str:
+    return f"{title(claim['better'])} − {claim['worse'].removeprefix('model')}"
+
+
+def _claim_colour(claim: dict[str, Any]) -> str:
+    """The colour of the model that Model 4 is compared with."""
+    return MODEL_COLOUR[claim["worse"] if claim["better"] == "model4" else claim["better"]]
+
+
 def _claims(ax: Axes, claims: list[dict[str, Any]]) -> None:
     """Each claimed ordering as the difference that was measured: a dot for every seed."""
     ax.axvline(0, color="0.3", lw=1)
     for place, claim in enumerate(claims):
         differences = list(claim["differences"].values())
-        colour = MODEL_COLOUR[claim["worse"] if claim["better"] == "model4" else claim["better"]]
+        colour = _claim_colour(claim)
         ax.plot(differences, [place] * len(differences), "o", color=colour, ms=8, alpha=0.8)
         words = claim["verdict"]
         if claim["mean"] is not None:
             words = f"{claim['mean']:+.2f} dB: {words}"
         ax.text(0.02, place + 0.32, words, fontsize=8, color="0.3", va="center",
                 transform=ax.get_yaxis_transform())  # fmt: skip
-    names = [f"{_title(c['better'])} − {c['worse'].removeprefix('model')}" for c in claims]
-    ax.set_yticks(range(len(claims)), names, fontsize=9)
+    ax.set_yticks(range(len(claims)), [_difference(claim) for claim in claims], fontsize=9)
     ax.set_ylim(len(claims) - 0.4, -0.5)
     reach = max([0.1, *(abs(d) for c in claims for d in c["differences"].values())])
     ax.set_xlim(-1.25 * reach, 1.25 * reach)
     ax.set(title="the claims: above 0 if it came out", xlabel="difference of the means, dB")
+
+
+def orders(data: dict[str, Any]) -> Figure:
+    """How each claimed difference grew with the training, on held-out pictures, a line a seed
+    (§4.2).
+
+    data: claims and runs, as ablation.summary returns them. A model without stage 1 is measured at
+    other iterations: it is read between its neighbours.
+    """
+    figure, axes = plt.subplots(1, len(data["claims"]), figsize=(13, 3.2), sharex=True)
+    curves = {(run["model"], run["seed"]): run["curve"] for run in data["runs"]}
+    for ax, claim in zip(axes, data["claims"], strict=True):
+        ax.axhline(0, color="0.3", lw=1)
+        colour = _claim_colour(claim)
+        reach = 0.1
+        for seed, style in zip(claim["differences"], ("-", "--", ":", "-."), strict=False):
+            (at, better), (other, worse) = (
+                zip(*curves[claim[side], int(seed)], strict=True) for side in ("better", "worse")
+            )
+            growth = np.asarray(better) - np.interp(at, other, worse)
+            ax.plot(at, growth, style, color=colour, label=f"seed {seed}")
+            reach = max(reach, float(np.abs(growth[len(growth) // 4 :]).max()))
+        ax.set(ylim=(-1.2 * reach, 1.2 * reach), title=_difference(claim), xlabel="iteration")
+        ax.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+        if claim["differences"]:
+            ax.legend(frameon=False, fontsize=8, loc="lower right")
+    axes[0].set_ylabel("held-out PSNR-Y, dB")
+    figure.supxlabel(" ", fontsize=7)  # room for the mark of the profile
+    return figure
 
 
 def logs(data: dict[str, Any]) -> Figure:
@@ -178,14 +217,14 @@ def logs(data: dict[str, Any]) -> Figure:
     for model, log in data.items():
         measured = [(r["iteration"], list(r["psnr"].values())) for r in log if "psnr" in r]
         at, means = [i for i, _ in measured], [sum(v) / len(v) for _, v in measured]
-        left.plot(at, means, ".-", color=MODEL_COLOUR[model], label=_title(model))
+        left.plot(at, means, ".-", color=MODEL_COLOUR[model], label=title(model))
         last += means[len(means) // 4 :]  # the start would flatten the rest
         loss = [(r["iteration"], r["contrastive"]) for r in log if "contrastive" in r]
         if loss:
             # Ten lines of the log in one: single ones jump about more than the models differ.
             groups = [loss[i : i + 10] for i in range(0, len(loss), 10)]
             points = [(g[-1][0], sum(v for _, v in g) / len(g)) for g in groups]
-            right.plot(*zip(*points, strict=True), color=MODEL_COLOUR[model], label=_title(model))
+            right.plot(*zip(*points, strict=True), color=MODEL_COLOUR[model], label=title(model))
     if last:
         room = max(max(last) - min(last), 0.05)
         left.set_ylim(min(last) - 0.1 * room, max(last) + 0.1 * room)
@@ -235,7 +274,7 @@ def blind(data: dict[str, Any]) -> Figure:
     for name, values in data["curves"].items():
         line = ax.plot(data["widths"], values, marker=".", color="0.3", ls="--", label=name)[0]
         if name in MODEL_COLOUR:
-            line.set(color=MODEL_COLOUR[name], ls="-", label=_title(name))
+            line.set(color=MODEL_COLOUR[name], ls="-", label=title(name))
     for unseen in data["unseen"]:
         ax.axvline(unseen, color="0.6", ls=":", lw=0.8)
     ax.set(xlabel="kernel width σ, HR pixels", ylabel="PSNR-Y, dB", title=data["dataset"])

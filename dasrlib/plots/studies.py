@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from dasrlib.plots.ablation import MARKERS, MODEL_COLOUR, MODELS, title
 from dasrlib.plots.style import PALETTE, image_axes
 
 
@@ -102,4 +103,55 @@ def wrong_crops(data: dict[str, Any]) -> Figure:
         right = float(width) == data["true"]
         title = f"told σ = {width}" + (" (true)" if right else "")
         image_axes(ax, crop, title, f"{data['psnr'][width]:.2f} dB")
+    return figure
+
+
+def worth(data: dict[str, Any]) -> Figure:
+    """What a good representation is worth to the SR network: every training of every blind model,
+    under two ways to teach the encoder (§4.2).
+
+    data: dataset, probed; widths, labels; recipes, by name, rows of Ablation.measure.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=(1.3, 1))
+    models, looks = [], {"filled": "full", "hollow": "none"}
+    for rows, look in zip(data["recipes"].values(), looks.values(), strict=True):
+        for row in rows:
+            if row["read"] is None:
+                continue
+            place, mean = MODELS.index(row["model"]), sum(row["psnr"]) / len(row["psnr"])
+            left.plot(
+                100 * row["read"]["knn"], mean, MARKERS[place], ms=8, fillstyle=look,
+                color=MODEL_COLOUR[row["model"]],
+            )  # fmt: skip
+            models.append(row["model"])
+    for model in [model for model in MODELS if model in models]:
+        marker = MARKERS[MODELS.index(model)]
+        left.plot([], [], marker, color=MODEL_COLOUR[model], label=title(model))
+    for (name, look), recipe in zip(looks.items(), data["recipes"], strict=True):
+        left.plot([], [], "o", color="0.4", fillstyle=look, label=f"{name}: {recipe}")
+    left.axvline(25, color="0.3", ls="--", lw=1)
+    left.text(25, 0.02, " chance", transform=left.get_xaxis_transform(), fontsize=8, color="0.3")
+    left.set_xlim(0, 102)
+    left.set(xlabel=f"four widths told apart on {data['probed']}, k-NN, %",
+             ylabel=f"PSNR-Y on {data['dataset']}, mean, dB")  # fmt: skip
+    left.legend(frameon=False, fontsize=8, loc="center left")
+
+    good, poor = (
+        {(row["model"], row["seed"]): row["psnr"] for row in rows}
+        for rows in data["recipes"].values()
+    )
+    right.axhline(0, color="0.3", lw=1)
+    widths = [float(label) for label in data["widths"]]
+    for model, marker in zip(MODELS, MARKERS, strict=True):
+        seeds = [seed for m, seed in good if m == model and (m, seed) in poor]
+        if model in models and seeds:
+            gains = np.mean([np.subtract(good[model, s], poor[model, s]) for s in seeds], axis=0)
+            count = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+            right.plot(widths, gains, f"{marker}-", color=MODEL_COLOUR[model],
+                       label=f"{title(model)}, {count}")  # fmt: skip
+    first, second = data["recipes"]
+    right.set_title(f"{first} − {second}", fontsize=10)
+    right.set(xlabel="kernel width σ, HR pixels", ylabel="difference of PSNR-Y, dB", xticks=widths)
+    right.legend(frameon=False, fontsize=8)
+    figure.supxlabel(" ", fontsize=7)  # room for the mark of the profile
     return figure
