@@ -21,6 +21,7 @@ from dasrlib.widgets.frame import Frame, figure_html, row_html
 from dasrlib.widgets.telling import Case, Telling
 
 SIGNED = "RdBu_r"  # red above 0, white at 0, blue below: the colour-blind tell them apart
+STEP = 7  # CSS pixels from bar to bar
 BARS = 150  # CSS pixels from a coefficient of 0 to one of 1
 GAP = 0.5  # grey between the kernels, to be seen on a dark page and on a light one
 
@@ -57,7 +58,6 @@ def bars_svg(values: Tensor, truth: Tensor | None, alt: str) -> str:
 
     A linear layer without bias says 0.5 when R says nothing, so up and down are what R adds.
     """
-    step = 7
 
     def y(value: float) -> float:
         return 6 + BARS * (1 - value)
@@ -65,26 +65,30 @@ def bars_svg(values: Tensor, truth: Tensor | None, alt: str) -> str:
     parts = []
     for value, name in ((1.0, "1"), (0.5, "0.5"), (0.0, "0")):
         parts.append(
-            f'<path d="M30 {y(value)}h{step * len(values)}" stroke="currentColor" opacity=".4"/>'
+            f'<path d="M30 {y(value)}h{STEP * len(values)}" stroke="currentColor" opacity=".4"/>'
             f'<text x="26" y="{y(value) + 4}" text-anchor="end" font-size="11" '
             f'fill="currentColor">{name}</text>'
         )
     for i, value in enumerate(values.tolist()):
         top, bottom = y(max(value, 0.5)), y(min(value, 0.5))
         parts.append(
-            f'<rect x="{31 + step * i}" y="{top:.1f}" width="{step - 2}" '
+            f'<rect x="{31 + STEP * i}" y="{top:.1f}" width="{STEP - 2}" '
             f'height="{bottom - top:.1f}" fill="{PALETTE[1] if value > 0.5 else PALETTE[0]}"/>'
         )
     for i, value in enumerate([] if truth is None else truth.tolist()):
         parts.append(
-            f'<path d="M{30 + step * i} {y(value):.1f}h{step}" stroke="currentColor" '
+            f'<path d="M{30 + STEP * i} {y(value):.1f}h{STEP}" stroke="currentColor" '
             'stroke-width="1.5"/>'
         )
-    width = 36 + step * len(values)
+    width = _bars_width(values)
     return (
         f'<svg role="img" aria-label="{html.escape(alt, quote=True)}" width="{width}" '
         f'height="{BARS + 12}" viewBox="0 0 {width} {BARS + 12}">{"".join(parts)}</svg>'
     )
+
+
+def _bars_width(values: Tensor) -> int:
+    return 36 + STEP * len(values)
 
 
 class _Controls:
@@ -103,7 +107,7 @@ class _Controls:
         def slider(text: str, start: float, tip: str) -> ipw.FloatSlider:
             return ipw.FloatSlider(
                 start, min=low, max=high, step=0.1, description=text, tooltip=tip,
-                style=style, readout_format=".1f",
+                style=style, layout=ipw.Layout(width="360px"), readout_format=".1f",
             )  # fmt: skip
 
         self.picture = ipw.Dropdown(
@@ -117,14 +121,15 @@ class _Controls:
             raise ValueError(f"{names[0]} has DA convolutions 1 to {count}, got {layer}")
         self.layer = ipw.IntSlider(
             layer, min=1, max=count, description="DA convolution", style=style,
-            tooltip="which one's kernels are shown, first to last",
+            layout=ipw.Layout(width="360px"), tooltip="which one is shown, first to last",
         )  # fmt: skip
         self.true = slider("true σ, HR pixels", sigma, "the width that the picture is blurred with")
         self.mode = ipw.ToggleButtons(
             options=["the truth", "something else"],
             index=0 if told is None else 1,
             description="tell it",
-            style=style,
+            style={**style, "button_width": "110px"},
+            layout=ipw.Layout(width="380px"),
         )
         start = sigma if told is None else told
         self.told_width = slider("told σ, HR pixels", start, "the width that the network is told")
@@ -242,7 +247,8 @@ def _coefficients_html(told: Tensor | None, truth: Tensor | None, case: Case, la
     if case != case.truthful:
         note += "; a dash where the truth's would end"
     return (
-        '<figure style="margin:4px"><figcaption style="font-weight:600">'
+        f'<figure style="margin:4px;width:{_bars_width(told)}px">'
+        '<figcaption style="font-weight:600">'
         f"modulation coefficients, {_words(case)}</figcaption>"
         f"{bars_svg(told, None if case == case.truthful else truth, alt)}"
         f'<figcaption style="opacity:.75">{note}</figcaption></figure>'
