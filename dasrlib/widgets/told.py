@@ -128,8 +128,8 @@ class _Controls:
             options=["the truth", "something else"],
             index=0 if told is None else 1,
             description="tell it",
-            style={**style, "button_width": "110px"},
-            layout=ipw.Layout(width="380px"),
+            style={**style, "button_width": "125px"},
+            layout=ipw.Layout(width="420px"),
         )
         start = sigma if told is None else told
         self.told_width = slider("told σ, HR pixels", start, "the width that the network is told")
