@@ -3,5 +3,6 @@ widget, whose first frame is a plain figure where no kernel runs."""
 
 from dasrlib.widgets.degradation_lab import degradation_lab
 from dasrlib.widgets.frame import Frame
+from dasrlib.widgets.told import what_it_was_told
 
-__all__ = ["Frame", "degradation_lab"]
+__all__ = ["Frame", "degradation_lab", "what_it_was_told"]

@@ -11,7 +11,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ipywidgets as ipw
 import matplotlib.pyplot as plt
@@ -24,6 +24,10 @@ from dasrlib import data
 from dasrlib.plots.style import RC
 
 THROTTLE = 0.03  # seconds; moves of a slider that come closer together than this are one move
+REST = 0.25  # seconds; a slider that has not moved for so long counts as let go
+COMPUTING = "computing…"
+
+T = TypeVar("T")
 
 
 def png(image: Tensor | np.ndarray) -> bytes:
@@ -89,6 +93,7 @@ class Frame(ipw.VBox):
     ) -> None:
         # A screen reader is told when this text changes.
         self.status = ipw.HTML()
+        self.computing = False
         box = ipw.HBox(list(controls), layout=ipw.Layout(flex_flow="row wrap"))
         super().__init__([box, *outputs, self.status])
         with plt.rc_context(RC):
@@ -121,7 +126,7 @@ class Frame(ipw.VBox):
                 detail = str(error) or traceback.format_exception_only(error)[-1].strip()
                 self.say(detail, error=True)
             else:
-                self.say("")
+                self.say(COMPUTING if self.computing else "")
 
         return shown
 
@@ -135,6 +140,30 @@ class Frame(ipw.VBox):
             slider.observe(lambda change: later(), names="value")
         run()
         return run
+
+    def answer_at_rest(
+        self, sliders: Sequence[ipw.Widget], compute: Callable[[], T], show: Callable[[T], None]
+    ) -> None:
+        """For what takes longer than a move: computes now, and each time the sliders come to rest.
+
+        compute: runs in a thread, so that the sliders go on answering; it touches no widget but to
+        read. show: puts its result into the widget, unless a slider has moved meanwhile.
+        """
+
+        def finish(result: Callable[[], T]) -> None:
+            self.computing = False
+            self.guarded(lambda: show(result()))()
+
+        rested = AtRest(compute, finish)
+
+        def moved(change: object) -> None:
+            self.computing = True
+            self.say(COMPUTING)
+            rested()
+
+        for slider in sliders:
+            slider.observe(moved, names="value")
+        finish(compute)
 
 
 class Throttled:
@@ -157,3 +186,45 @@ class Throttled:
     def _call(self) -> None:
         self.waiting = False
         self.function()
+
+
+class AtRest:
+    """Calls become one computation, in a thread, a moment after the last of them.
+
+    finish: is handed the result as a function, which raises what the computation raised. Of a
+    computation that a newer call has overtaken it hears nothing.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[], T],
+        finish: Callable[[Callable[[], T]], None],
+        seconds: float = REST,
+    ) -> None:
+        self.compute, self.finish, self.seconds = compute, finish, seconds
+        self.calls = 0
+        self.one_at_a_time = asyncio.Lock()
+        self.tasks: set[asyncio.Task[None]] = set()  # a task that nobody holds may be collected
+
+    def __call__(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # no kernel: a plain script or a test
+            self.finish(self.compute)
+            return
+        self.calls += 1
+        task = loop.create_task(self._settle(self.calls))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _settle(self, call: int) -> None:
+        await asyncio.sleep(self.seconds)
+        async with self.one_at_a_time:
+            if call != self.calls:
+                return
+            work = asyncio.get_running_loop().run_in_executor(None, self.compute)
+            await asyncio.wait([work])
+        if call == self.calls:
+            self.finish(work.result)
+        else:
+            work.exception()  # looked at, or asyncio would complain of it in the notebook

@@ -1,0 +1,120 @@
+"""What a slider sets off at once and what waits until it rests, in a kernel's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import ipywidgets as ipw
+import matplotlib.pyplot as plt
+import pytest
+
+from dasrlib.widgets import frame
+from dasrlib.widgets.frame import COMPUTING, Frame
+
+
+@pytest.fixture
+def slider() -> ipw.IntSlider:
+    return ipw.IntSlider(0)
+
+
+@pytest.fixture
+def shared(slider, monkeypatch) -> Frame:
+    monkeypatch.setattr(frame.AtRest.__init__, "__defaults__", (0.05,))
+    return Frame([slider], [], plt.figure)
+
+
+async def until(condition) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it never came")
+
+
+def test_moves_are_computed_once_when_the_slider_rests_and_not_on_its_thread(shared, slider):
+    computed, shown = [], []
+
+    def compute() -> int:
+        computed.append((slider.value, threading.current_thread() is threading.main_thread()))
+        return slider.value
+
+    async def move() -> None:
+        for value in (1, 2, 3):
+            slider.value = value
+            assert COMPUTING in shared.status.value
+            await asyncio.sleep(0.01)
+        await until(lambda: shown[-1] == 3)
+
+    shared.answer_at_rest([slider], compute, shown.append)
+    asyncio.run(move())
+    assert computed == [(0, True), (3, False)]
+    assert shown == [0, 3]
+    assert shared.status.value == ""
+
+
+def test_a_result_that_a_move_has_overtaken_is_not_shown(shared, slider):
+    shown, begun, go = [], threading.Event(), threading.Event()
+
+    def compute() -> int:
+        value = slider.value
+        if value == 1:
+            begun.set()
+            assert go.wait(10)
+        return value
+
+    async def move() -> None:
+        slider.value = 1
+        await until(begun.is_set)
+        slider.value = 2
+        go.set()
+        await until(lambda: shown[-1] == 2)
+
+    shared.answer_at_rest([slider], compute, shown.append)
+    asyncio.run(move())
+    assert shown == [0, 2]
+
+
+def test_the_quick_answer_comes_while_the_slow_one_is_computed(shared, slider):
+    quick, shown, begun, go = ipw.Label(), [], threading.Event(), threading.Event()
+
+    def slow() -> int:
+        if slider.value == 1:
+            begun.set()
+            assert go.wait(10)
+        return slider.value
+
+    def at_once() -> None:
+        quick.value = str(slider.value)
+
+    async def move() -> None:
+        slider.value = 1
+        await until(begun.is_set)
+        slider.value = 5
+        await until(lambda: quick.value == "5")
+        assert shown == [0]
+        assert COMPUTING in shared.status.value
+        go.set()
+        await until(lambda: shown[-1] == 5)
+
+    shared.answer([slider], at_once)
+    shared.answer_at_rest([slider], slow, shown.append)
+    asyncio.run(move())
+    assert shared.status.value == ""
+
+
+def test_what_goes_wrong_in_the_thread_shows_in_the_widget(shared, slider):
+    def compute() -> int:
+        if slider.value == 7:
+            raise ValueError("seven is not allowed")
+        return slider.value
+
+    async def move() -> None:
+        slider.value = 7
+        await until(lambda: "seven is not allowed" in shared.status.value)
+        assert 'role="alert"' in shared.status.value
+        slider.value = 8
+        await until(lambda: shared.status.value == "")
+
+    shared.answer_at_rest([slider], compute, lambda value: None)
+    asyncio.run(move())
