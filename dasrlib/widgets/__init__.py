@@ -3,5 +3,6 @@ widget, whose first frame is a plain figure where no kernel runs."""
 
 from dasrlib.widgets.degradation_lab import degradation_lab
 from dasrlib.widgets.frame import Frame
+from dasrlib.widgets.representation_map import representation_map
 
-__all__ = ["Frame", "degradation_lab"]
+__all__ = ["Frame", "degradation_lab", "representation_map"]
