@@ -156,7 +156,9 @@ class Map(anywidget.AnyWidget):
     title = traitlets.Unicode().tag(sync=True)
     points: traitlets.List[Any] = traitlets.List().tag(sync=True)  # [x, y, number of its cluster]
     clusters: traitlets.List[Any] = traitlets.List().tag(sync=True)  # name and colour of each
-    texts: traitlets.List[Any] = traitlets.List().tag(sync=True)  # of each point, for tooltips and screen readers
+    texts: traitlets.List[Any] = traitlets.List().tag(
+        sync=True
+    )  # of each point, for tooltips and screen readers
     stride = traitlets.Int(1).tag(sync=True)  # from a point to the same width of the next square
     axes = traitlets.List(["", ""]).tag(sync=True)
     note = traitlets.Unicode().tag(sync=True)
@@ -216,9 +218,9 @@ class Course:
         counts = Counter(self.atlas.known.widths[i] for i in near)
         nearest = ", ".join(f"{n} at σ = {w:g}" for w, n in counts.most_common())
         self.words.value = (
-            f'<div role="status" style="margin:4px;max-width:540px">The {len(near)} nearest known '
-            f"squares of other pictures: <b>{nearest}</b>. σ, read off by a straight line "
-            f"(ridge): <b>{self.atlas.read(vector, name):.1f}</b>.</div>"
+            '<div role="status" style="margin:4px;max-width:540px;line-height:1.4">'
+            f"The {len(near)} nearest known squares of other pictures: <b>{nearest}</b>. "
+            f"σ, read off by a straight line (ridge): <b>{self.atlas.read(vector, name):.1f}</b>.</div>"
         )
 
 
@@ -303,7 +305,8 @@ def representation_map(
         return _first_frame(courses, lr(), controls)
 
     row = ipw.Layout(flex_flow="row wrap", align_items="flex-start")
-    maps = [ipw.VBox([course.drawing, course.words]) for course in courses]
+    beside = ipw.Layout(flex="1 1 360px", max_width="560px")  # two maps share a page's width
+    maps = [ipw.VBox([course.drawing, course.words], layout=beside) for course in courses]
     pair = ipw.HBox([own, square], layout=row)
     frame = Frame([*controls.all(), layout], [ipw.HBox([*maps, pair], layout=row)], draw)
     for course in courses:
