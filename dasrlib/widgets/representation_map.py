@@ -217,10 +217,11 @@ class Course:
         near, _ = self.atlas.nearest(vector, name)
         counts = Counter(self.atlas.known.widths[i] for i in near)
         nearest = ", ".join(f"{n} at σ = {w:g}" for w, n in counts.most_common())
+        sigma = self.atlas.read(vector, name)
         self.words.value = (
             '<div role="status" style="margin:4px;max-width:540px;line-height:1.4">'
             f"The {len(near)} nearest known squares of other pictures: <b>{nearest}</b>. "
-            f"σ, read off by a straight line (ridge): <b>{self.atlas.read(vector, name):.1f}</b>.</div>"
+            f"σ, read off by a straight line (ridge): <b>{sigma:.1f}</b>.</div>"
         )
 
 
