@@ -21,6 +21,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 FOLDS = 5
@@ -215,7 +216,10 @@ def tsne(
             f"perplexity must be above 0 and below the {len(matrix)} vectors, got {perplexity:g}"
         )
     # It starts at the first two principal components: the seed then changes little.
-    found = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(matrix)
+    # One thread: for some hundred points several gain little, and where other programs compute too,
+    # they wait for each other at every step, a minute in place of two seconds.
+    with threadpool_limits(1):
+        found = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(matrix)
     return np.asarray(found, dtype=np.float64)
 
 
