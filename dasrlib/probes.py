@@ -19,11 +19,13 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import r2_score, silhouette_score
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 FOLDS = 5
+STRENGTHS = {"ridge__alpha": np.logspace(0, 4, 5)}
 PIXEL_STATISTICS = (
     "mean",
     "deviation",
@@ -171,9 +173,33 @@ def ridge_r2(
     Raises ValueError as knn_accuracy does, and for fewer than 3 pictures.
     """
     targets = np.asarray(values, dtype=np.float64)
-    alphas = {"ridge__alpha": np.logspace(0, 4, 5)}
-    predicted = _predict(Ridge(), vectors, targets, groups, alphas)
+    predicted = _predict(Ridge(), vectors, targets, groups, STRENGTHS)
     return float(r2_score(targets, predicted))
+
+
+def fit_ridge(
+    vectors: Tensor | ArrayLike, values: Sequence[float] | Tensor | ArrayLike, groups: Sequence[Any]
+) -> Pipeline:
+    """The linear read-out of a number, such as σ, fitted: its `predict` reads other vectors (§4.2).
+
+    Arguments are ridge_r2's; the ridge's strength is chosen between groups. Raises ValueError for
+    lengths that differ and for fewer than 2 groups.
+    """
+    matrix, targets = _matrix(vectors), np.asarray(values, dtype=np.float64)
+    if not len(matrix) == len(targets) == len(groups):
+        raise ValueError(
+            f"one value and one group for each vector: got {len(matrix)} vectors, "
+            f"{len(targets)} values, {len(groups)} groups"
+        )
+    count = len(np.unique(np.asarray(groups)))
+    if count < 2:
+        raise ValueError(f"groups must name at least 2 pictures to hold one out, got {count}")
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), Ridge()), STRENGTHS, cv=GroupKFold(min(FOLDS, count)),
+        scoring="neg_mean_squared_error",
+    )  # fmt: skip
+    best: Pipeline = search.fit(matrix, targets, groups=np.asarray(groups)).best_estimator_
+    return best
 
 
 def tsne(
@@ -190,7 +216,10 @@ def tsne(
             f"perplexity must be above 0 and below the {len(matrix)} vectors, got {perplexity:g}"
         )
     # It starts at the first two principal components: the seed then changes little.
-    found = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(matrix)
+    # One thread: for some hundred points several gain little, and where other programs compute too,
+    # they wait for each other at every step, a minute in place of two seconds.
+    with threadpool_limits(1):
+        found = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(matrix)
     return np.asarray(found, dtype=np.float64)
 
 

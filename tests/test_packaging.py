@@ -25,7 +25,13 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 CONDA_NAMES = {"pytorch": "torch"}
 IMPORT_NAMES = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn"}
 # These come with a direct dependency and are one with it.
-COMES_WITH = {"triton": "torch", "IPython": "ipywidgets", "scipy": "scikit-image"}
+COMES_WITH = {
+    "triton": "torch",
+    "IPython": "ipywidgets",
+    "scipy": "scikit-image",
+    "threadpoolctl": "scikit-learn",
+    "traitlets": "ipywidgets",
+}
 
 
 def read_project() -> dict:

@@ -50,6 +50,19 @@ def test_a_linear_value_is_read_and_noise_is_not(planted):
     assert probes.ridge_r2(vectors, rng.normal(size=len(groups)), groups) < 0.1
 
 
+def test_a_fitted_ridge_reads_a_line_off_vectors_it_never_saw(planted):
+    groups = planted[2]
+    rng = np.random.default_rng(4)
+    vectors, line = rng.normal(size=(len(groups), 16)), rng.normal(size=16)
+    ridge = probes.fit_ridge(vectors, vectors @ line + 2, groups)
+    fresh = rng.normal(size=(10, 16))
+    np.testing.assert_allclose(ridge.predict(fresh), fresh @ line + 2, atol=0.2)
+    with pytest.raises(ValueError, match="at least 2 pictures to hold one out, got 1"):
+        probes.fit_ridge(vectors, vectors @ line, ["one"] * len(groups))
+    with pytest.raises(ValueError, match="120 vectors, 3 values, 120 groups"):
+        probes.fit_ridge(vectors, [1.0, 2.0, 3.0], groups)
+
+
 def test_a_picture_is_never_in_its_own_training_fold():
     """Vectors that hold the picture alone, labels that are the picture's: without groups, 100 %."""
     rng = np.random.default_rng(3)

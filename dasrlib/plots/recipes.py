@@ -141,6 +141,73 @@ def losses(data: dict[str, Any]) -> Figure:
     return figure
 
 
+def crossed(data: dict[str, Any]) -> Figure:
+    """Four recipes, the two inputs crossed with the two sources of negatives: k-NN accuracy (§4.2).
+
+    data: as of recipes; of "isotropic" the rows named in the picture are read.
+    """
+    names = ((PAPERS, f"{SHORT}, RGB input"), (f"{PAPERS}, high-pass input", SHORT))
+    rows = {row["name"]: row["test"]["width"] for row in data["isotropic"]}
+    share = [[rows[name] for name in line] for line in names]
+    figure, ax = plt.subplots(figsize=(5.4, 3.2))
+    ax.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    for y, line in enumerate(names):
+        for x, name in enumerate(line):
+            ink = "black" if share[y][x] > 0.5 else "white"
+            text = f"{100 * share[y][x]:.0f} %\n{name}"
+            ax.text(x, y, text, ha="center", va="center", color=ink)
+    ax.set_xticks([0, 1], ["keys: MoCo's queue", "keys: the batch"])
+    ax.set_yticks([0, 1], ["RGB input", "high-pass\ninput"])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_title(f"k-NN accuracy on {data['test']}; chance {100 * data['chance']:.0f} %", size=10)
+    return figure
+
+
+def hidden(data: dict[str, Any]) -> Figure:
+    """What the loss says, against what can be read off: a point for each contrastive recipe.
+
+    data: as of recipes. The loss is the last one within the batch, which all recipes have.
+    """
+    rows = [row for row in data["isotropic"] if row["log"] and not row["recipe"]["labels"]]
+    figure, ax = plt.subplots(figsize=(7.4, 4.2))
+    for kind, marker, colour in (("rgb", "s", PALETTE[1]), ("high-pass", "o", PALETTE[0])):
+        some = [row for row in rows if row["recipe"]["input"] == kind]
+        x = [row["log"][-1]["in_batch"] for row in some]
+        y = [100 * row["test"]["width"] for row in some]
+        ax.scatter(
+            x,
+            y,
+            color=colour,
+            marker=marker,
+            s=45,
+            label=f"{kind.replace('rgb', 'RGB')} input",
+            zorder=3,
+        )
+    named = {
+        PAPERS: ("left", "bottom"),
+        SHORT: ("right", "bottom"),
+        f"{SHORT}, RGB input": ("left", "top"),
+        f"{SHORT}, GroupNorm": ("right", "bottom"),
+    }
+    for row in rows:
+        if row["name"] in named:
+            at = row["log"][-1]["in_batch"], 100 * row["test"]["width"]
+            ha, va = named[row["name"]]
+            ax.annotate(f"  {row['name']}  ", at, ha=ha, va=va, fontsize=9)
+    guess = math.log(data["batch"])
+    ax.axvline(guess, color="0.55", ls=":")
+    small: dict[str, Any] = {"color": "0.4", "fontsize": 9, "va": "bottom"}
+    ax.annotate(f"guessing: ln {data['batch']} ", (guess, 0.02), xycoords=("data", "axes fraction"),
+                ha="right", **small)  # fmt: skip
+    ax.axhline(100 * data["chance"], color="0.3", ls="--", lw=1)
+    ax.annotate("chance", (0.62, 100 * data["chance"]), xycoords=("axes fraction", "data"), **small)
+    ax.set(xlabel="last loss within the batch  (to the left: a better loss)", ylim=(0, 105))
+    ax.set_ylabel("k-NN accuracy, 4 widths, %")
+    ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
 def noisy(data: dict[str, Any]) -> Figure:
     """The noisy study: how well angles and noise levels are told apart, a panel each (§4.3).
 

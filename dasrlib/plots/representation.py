@@ -241,6 +241,27 @@ def recipes(data: dict[str, Any]) -> Figure:
     return figure
 
 
+def alike(data: dict[str, Any]) -> Figure:
+    """A patch, and the patches that each encoder finds most like it (§3.2.1).
+
+    data: query, a patch (3, P, P) in [0, 1], a tensor, and its width; rows, by the encoder's name,
+    the nearest patches and their widths as pairs. Widths are σ in HR pixels.
+    """
+    (patch, width), rows = data["query"], data["rows"]
+    count = max(len(found) for found in rows.values())
+    size = (1.5 * (count + 1), 1.75 * len(rows) + 0.3)
+    figure, axes = plt.subplots(len(rows), count + 1, figsize=size, squeeze=False)
+    for line, (name, found) in zip(axes, rows.items(), strict=True):
+        image_axes(line[0], patch, f"query, σ = {width:g}")
+        line[0].set_ylabel(name)
+        for ax, (image, level) in zip(line[1:], found, strict=True):
+            image_axes(ax, image, f"σ = {level:g}")
+            right = level == width
+            ax.title.set_color(PALETTE[2] if right else PALETTE[1])
+            ax.set_xlabel("same width" if right else "another width", fontsize=8)
+    return figure
+
+
 def accuracies(data: dict[str, Any]) -> Figure:
     """How often each way to describe a picture tells its degradation, as bars from worst to best.
 

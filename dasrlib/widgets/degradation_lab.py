@@ -12,18 +12,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dasrlib.degradation import SCALES, Degradations, degrade, resize_bicubic
+from dasrlib.degradation import Degradations, degrade, resize_bicubic
 from dasrlib.plots.style import image_axes
-from dasrlib.widgets.frame import Frame, figure_html, row_html, uploaded
-
-SIZE = 256  # HR pixels; a multiple of 4, and cut to a multiple of 3
-
-
-def middle(image: Tensor, size: int = SIZE) -> Tensor:
-    """The middle of a picture (3, H, W), at most size × size."""
-    h, w = image.shape[-2:]
-    top, left = max(0, h - size) // 2, max(0, w - size) // 2
-    return image[..., top : top + size, left : left + size]
+from dasrlib.widgets.controls import SIZE, Controls, describe, middle
+from dasrlib.widgets.frame import Frame, figure_html, row_html
 
 
 def spectrum(image: Tensor) -> Tensor:
@@ -54,57 +46,6 @@ def _heat(array: Tensor) -> np.ndarray:
     return plt.get_cmap("viridis")(array.numpy())[..., :3].transpose(2, 0, 1)
 
 
-class _Controls:
-    """The sliders, and the degradation they stand for."""
-
-    def __init__(self, names: Sequence[str], scale: int) -> None:
-        style = {"description_width": "110px"}
-
-        def slider(
-            text: str, low: float, high: float, step: float, start: float, tip: str
-        ) -> ipw.FloatSlider:
-            return ipw.FloatSlider(
-                start, min=low, max=high, step=step, description=text, tooltip=tip,
-                style=style, readout_format=".1f",
-            )  # fmt: skip
-
-        self.picture = ipw.Dropdown(options=list(names), description="picture", style=style)
-        self.upload = ipw.FileUpload(accept="image/*", multiple=False, description="your own")
-        self.kind = ipw.ToggleButtons(
-            options=["isotropic", "anisotropic"], description="kernel", style=style
-        )
-        self.sigma = slider("σ, HR pixels", 0.0, 5.0, 0.1, 2.0, "width of the round kernel")
-        self.lambda1 = slider("λ₁, HR pixels", 0.2, 5.0, 0.1, 4.0, "width along the first axis")
-        self.lambda2 = slider("λ₂, HR pixels", 0.2, 5.0, 0.1, 1.0, "width along the second axis")
-        self.theta = slider("θ, degrees", 0.0, 180.0, 1.0, 30.0, "angle of the first axis")
-        self.noise = slider("noise, of 255", 0.0, 50.0, 1.0, 0.0, "standard deviation")
-        self.scale = ipw.ToggleButtons(
-            options=[(f"×{s}", s) for s in SCALES], value=scale, description="scale", style=style
-        )
-        self.kind.observe(lambda change: self._show(), names="value")
-        self._show()
-
-    def _show(self) -> None:
-        round_one = self.kind.value == "isotropic"
-        for slider in (self.lambda1, self.lambda2, self.theta):
-            slider.layout.display = "none" if round_one else None
-        self.sigma.layout.display = None if round_one else "none"
-
-    def all(self) -> list[ipw.Widget]:
-        return [
-            self.picture, self.upload, self.kind, self.sigma, self.lambda1, self.lambda2,
-            self.theta, self.noise, self.scale,
-        ]  # fmt: skip
-
-    def degradation(self) -> Degradations:
-        if self.kind.value == "isotropic":
-            return Degradations.isotropic(self.sigma.value, self.scale.value, self.noise.value)
-        angle = math.radians(self.theta.value)
-        return Degradations.anisotropic(
-            self.lambda1.value, self.lambda2.value, angle, self.scale.value, self.noise.value
-        )
-
-
 def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Frame:
     """Sliders for σ or λ1, λ2, θ, for noise and scale; shows the kernel, the LR picture enlarged,
     the spectrum before and after, and the equation with the current numbers (§3.1).
@@ -112,7 +53,7 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Fra
     images: (name, (3, H, W) in [0, 1]) pairs to choose from; their middle 256×256 pixels are shown.
     """
     pictures = {name: middle(image) for name, image in images}
-    controls = _Controls(list(pictures), scale)
+    controls = Controls(list(pictures), scale)
     formula, shown = ipw.HTMLMath(), ipw.HTML()
 
     def parts() -> tuple[Degradations, Tensor, Tensor]:
@@ -145,11 +86,11 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Fra
             [
                 figure_html("HR", hr, f"the picture {controls.picture.value}", SIZE),
                 figure_html(
-                    "kernel k", _heat(kernel / kernel.max()), _describe(degradation), 150,
+                    "kernel k", _heat(kernel / kernel.max()), describe(degradation), 150,
                     f"21×21, largest {kernel.max():.3f}",
                 ),
                 figure_html(
-                    "LR, enlarged", lr, f"the picture, {_describe(degradation)}", SIZE,
+                    "LR, enlarged", lr, f"the picture, {describe(degradation)}", SIZE,
                     f"{w}×{h} pixels",
                 ),
                 figure_html("spectrum, HR", _heat(spectrum(hr)), "frequencies before", 170),
@@ -163,36 +104,10 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Fra
 
     frame = Frame(controls.all(), [formula, shown], draw)
 
-    def add_upload(change: object) -> None:
-        def add() -> None:
-            name, picture = uploaded(controls.upload)
-            picture = middle(picture)
-            if min(picture.shape[-2:]) < 48:
-                raise ValueError(
-                    f"the picture is {picture.shape[-1]}×{picture.shape[-2]}: "
-                    "choose one of at least 48×48 pixels"
-                )
-            pictures[name] = picture
-            controls.picture.options = list(pictures)
-            controls.picture.value = name
-
-        frame.guarded(add)()
-
-    controls.upload.observe(add_upload, names="value")
-    moved = [w for w in controls.all() if w is not controls.upload]
-    frame.answer(moved, compute)
+    controls.accept_uploads(frame, pictures)
+    frame.answer(controls.moved(), compute)
     return frame
 
 
 def _enlarged(lr: Tensor, scale: int) -> Tensor:
     return resize_bicubic(lr[None], scale)[0]
-
-
-def _describe(degradation: Degradations) -> str:
-    l1, l2 = degradation.lambda1.item(), degradation.lambda2.item()
-    noise = degradation.noise.item()
-    angle = math.degrees(degradation.theta.item())
-    blur = f"blurred with a round kernel of width {l1:.1f}"
-    if l1 != l2:
-        blur = f"blurred with a kernel {l1:.1f} by {l2:.1f} wide, turned by {angle:.0f} degrees"
-    return blur + (f", noise of {noise:.0f} grey levels" if noise else "")
