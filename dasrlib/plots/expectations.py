@@ -78,7 +78,8 @@ def candidates(data: dict[str, Any]) -> Figure:
         )
         ax.fill_between([start, at[-1]], 0.9 * size, size, color=WORRY, lw=0)
         ax.plot(at, [math.exp(r["contrastive"]) for r in of_stage], color=PALETTE[stage], lw=1.4)
-        ax.text(at[-1], 1.02 * size, f"stage {stage}: {size} to choose from", ha="right", **NOTE)
+        x, side = (start, "left") if stage == 1 else (at[-1], "right")
+        ax.text(x, 1.02 * size, f" stage {stage}: {size} to choose from", ha=side, **NOTE)
     ax.axhspan(0, 1.1, color=WORRY, lw=0)
     ax.text(last, 0.55, "worry if it is here at once: something gives the partner away",
             ha="right", va="center", **NOTE)  # fmt: skip
@@ -123,8 +124,8 @@ def gains(data: dict[str, Any]) -> Figure:
         ax.text(at[-1], above[-1], f"  σ = {label}", color=colour, va="center", fontsize=9)
     floor = 1.15 * min(lowest, -0.5)
     ax.axhline(0, color="0.3", lw=1)
-    ax.fill_between([0.1 * last, last], floor, 0, color=WORRY, lw=0)
-    ax.text(0.99 * last, 0.5 * floor, "worry if it is here after a tenth of the run",
+    ax.fill_between([0.2 * last, last], floor, 0, color=WORRY, lw=0)
+    ax.text(0.99 * last, 0.5 * floor, "worry if it is here after a fifth of the run",
             ha="right", va="center", **NOTE)  # fmt: skip
     ax.set(xlabel="iteration", ylabel="dB above bicubic", xlim=(0, 1.12 * last))
     ax.set_ylim(bottom=floor)
