@@ -40,6 +40,31 @@ def batch(data: dict[str, Any]) -> Figure:
     return figure
 
 
+def example(data: dict[str, Any]) -> Figure:
+    """How a training example is cut from a photograph: two squares, and what becomes of them
+    (§4.1).
+
+    data: photograph, a tensor (3, H, W) in [0, 1]; corners, the two squares' (row, column); hr
+    (2, 3, sP, sP) and lr (2, 3, P, P); width, in HR pixels.
+    """
+    figure = plt.figure(figsize=(9, 3.6))
+    grid = figure.add_gridspec(2, 3, width_ratios=(2.6, 1, 1))
+    ax = figure.add_subplot(grid[:, 0])
+    image_axes(ax, data["photograph"], "one photograph, two squares")
+    side = data["hr"].shape[-1]
+    for i, (row, column) in enumerate(data["corners"]):
+        colour = PALETTE[i]
+        corner = (column - 0.5, row - 0.5)
+        ax.add_patch(plt.Rectangle(corner, side, side, fill=False, ec=colour, lw=2.5))
+        for column_of_grid, key in ((1, "hr"), (2, "lr")):
+            small = figure.add_subplot(grid[i, column_of_grid])
+            image_axes(small, data[key][i])
+            small.spines[:].set(visible=True, color=colour, linewidth=2.5)
+            if i == 0:
+                small.set_title("HR" if key == "hr" else f"LR, σ = {data['width']:.1f}")
+    return figure
+
+
 def two_losses(data: dict[str, Any]) -> Figure:
     """What each of the two losses looks at, on one batch (§4.1).
 
