@@ -25,7 +25,7 @@ from dasrlib.widgets.restorations import BICUBIC, Key, Restorations, bundled
 
 HIGH = 5.0  # HR pixels: the supplement's widest unseen kernel
 FINE = [round(0.2 * i, 1) for i in range(26)]  # what the curves are refined to
-CROP = 96  # HR pixels
+CROP = 80  # HR pixels
 REST = 0.15  # seconds without a move: the slider was let go
 
 # One thread for all explorers: two would only take the cores from each other.
@@ -68,9 +68,10 @@ class _Explorer:
                 0, 0, 0, step=restorations.scale, description=text, style=style,
                 tooltip=f"where the crop begins, HR pixels {tip}",
             )
-            for text, tip in (("crop, from left", "from the left"), ("crop, from top", "down"))
+            for text, tip in (("crop, right", "to the right"), ("crop, down", "down"))
         )  # fmt: skip
-        self.place, self.plot, self.crops = ipw.HTML(), ipw.HTML(), ipw.HTML()
+        self.place, self.numbers, self.crops = ipw.HTML(), ipw.HTML(), ipw.HTML()
+        self.plot = ipw.HTML(layout=ipw.Layout(flex="1 1 0%", min_width="300px"))
         self.failed: dict[Key, str] = {}
         self.touched = False  # nothing is computed behind the back of a page that nobody reads
         self.moved_at = 0.0
@@ -199,7 +200,7 @@ class _Explorer:
     def show(self, crops: bool = True) -> None:
         if BICUBIC in self.chosen() and self.key(BICUBIC) not in self.restored.images:
             self.settle(self.key(BICUBIC), self.attempt(self.key(BICUBIC)))  # a millisecond
-        self.plot.value = self.plot_html()
+        self.plot.value, self.numbers.value = self.plot_html(), self.numbers_html()
         if crops:
             self.crops.value = self.crops_html()
 
@@ -222,17 +223,21 @@ class _Explorer:
         return {m: "…" if v is None else f"{v:.2f} dB" for m, v in found.items()}
 
     def plot_html(self) -> str:
-        sigma, values = self.sigma.value, self.values()
         parts = []
         for heading, curves in self.panels():
             words = ", ".join(f"{draw.title(m)} {c[0][1]:.1f} to {c[-1][1]:.1f} dB"
                               for m, c in curves.items())  # fmt: skip
             alt = f"PSNR over the kernel width: {heading}; from narrowest to widest {words}"
-            parts.append(curves_svg(heading, curves, self.looks, sigma, self.trained, HIGH, alt))
-        unseen = ", never seen in training" if sigma > self.trained else ""
-        looks = {m: self.looks[m] for m in self.chosen()}
-        parts.append(key_html(looks, values, f"σ = {sigma:.1f}{unseen}"))
+            parts.append(
+                curves_svg(heading, curves, self.looks, self.sigma.value, self.trained, HIGH, alt)
+            )
         return row_html(parts)
+
+    def numbers_html(self) -> str:
+        """What stands on the line: each method's number at the current σ."""
+        unseen = ", never seen in training" if self.sigma.value > self.trained else ""
+        looks = {m: self.looks[m] for m in self.chosen()}
+        return key_html(looks, self.values(), f"σ = {self.sigma.value:.1f}{unseen}")
 
     def shown(self) -> list[tuple[str, Tensor, str, bool]]:
         """The crops: title, picture, note, and whether it is the one for the current σ."""
@@ -315,7 +320,8 @@ def ablation_explorer(
             kept = json.loads(file.read_text())["data"]
     explorer = _Explorer(Restorations(images, models, size), kept, [BICUBIC, *models], sigma)
     explorer.catch_up()
-    above = ipw.HBox([explorer.place, explorer.plot], layout=ipw.Layout(flex_flow="row wrap"))
+    beside = ipw.VBox([explorer.place, explorer.numbers], layout=ipw.Layout(width="216px"))
+    above = ipw.HBox([beside, explorer.plot], layout=ipw.Layout(flex_flow="row wrap"))
     frame = Frame(explorer.controls(), [above, explorer.crops], explorer.figure)
     explorer.frame = frame
     explorer.picture.observe(lambda change: explorer.new_picture(), names="value")

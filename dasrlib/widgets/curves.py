@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from dasrlib.plots.explorer import Style, title
 
-WIDTH, HEIGHT = 430, 270
-LEFT, RIGHT, TOP, BOTTOM = 46, 422, 26, 228  # the axes' box, in the picture's own units
+WIDTH, HEIGHT = 370, 270
+LEFT, RIGHT, TOP, BOTTOM = 46, 362, 26, 228  # the axes' box, in the picture's own units
 UNSEEN = "#E69F00"  # a veil of it, over white and over black alike
 
 Points = Sequence[tuple[float, float]]
@@ -97,8 +97,8 @@ def curves_svg(
         _curve([(x(w), y(v)) for w, v in points], looks[m]) for m, points in drawn.items()
     )
     return (
-        f'<svg role="img" aria-label="{html.escape(alt, quote=True)}" width="{WIDTH}" '
-        f'viewBox="0 0 {WIDTH} {HEIGHT}" style="max-width:100%;margin:4px" '
+        f'<svg role="img" aria-label="{html.escape(alt, quote=True)}" '
+        f'viewBox="0 0 {WIDTH} {HEIGHT}" style="flex:1 1 300px;max-width:460px;margin:4px" '
         'fill="currentColor" font-size="11.5" font-family="sans-serif">'
         + _text(LEFT, 15, heading, 'font-weight="600"')
         + veil
@@ -116,7 +116,7 @@ def key_html(looks: Mapping[str, Style], values: Mapping[str, str], heading: str
     """Which line is which method, and a number for each, as a table."""
     rows = "".join(
         f'<tr><td><svg width="44" height="14" viewBox="0 0 44 14" fill="currentColor" aria-hidden='
-        f'"true">{_curve([(2, 7), (22, 7), (42, 7)], look)}</svg></td>'
+        f'"true">{_curve([(5, 7), (22, 7), (39, 7)], look)}</svg></td>'
         f'<td style="padding:0 10px 0 6px">{html.escape(title(method))}</td>'
         f'<td style="text-align:right">{html.escape(values[method])}</td></tr>'
         for method, look in looks.items()
