@@ -7,6 +7,7 @@ import asyncio
 import base64
 import io
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -16,7 +17,6 @@ from dasrlib import data, evaluation, network, widgets
 from dasrlib.degradation import Degradations, crop_to_multiple, degrade, quantise
 from dasrlib.plots import explorer as draw
 from dasrlib.widgets.ablation_explorer import FINE
-from dasrlib.widgets.curves import curves_svg, ticks
 from dasrlib.widgets.restorations import Restorations, bundled
 
 SIGMA = 2.4
@@ -195,7 +195,7 @@ def test_by_default_it_is_the_bundled_models_and_the_kept_figure():
     assert "mean over Set14, from the kept run" in plot(explorer)
 
 
-def test_another_picture_has_its_own_curves_and_forgets_the_first_ones_pixels(explorer, models):
+def test_another_picture_has_its_own_curves(explorer, models):
     control(explorer, "picture").value = "two"
     for name, model in methods(models).items():
         value = f"{psnr(model, IMAGES[1][1], SIGMA):.2f} dB"
@@ -240,32 +240,90 @@ def test_what_goes_wrong_shows_and_the_others_go_on(explorer, models, monkeypatc
     assert crops(explorer)["Model 4"][1].startswith(f"{value:.2f} dB")
 
 
+async def work_of(explorer: widgets.Frame) -> None:
+    """Moves σ, and waits until all that follows from it is done, or it seems never to be."""
+    control(explorer, "σ").value = 2.8
+    for running in (False, True):
+        for _ in range(1500):
+            if (len(asyncio.all_tasks()) > 1) != running:
+                break
+            await asyncio.sleep(0.02)
+        else:
+            pytest.fail("the work does not " + ("end" if running else "begin"))
+
+
 def test_in_a_kernel_the_move_answers_first_and_the_curves_grow_finer_behind_it(models):
+    seen = []  # the crops' notes, at every change
+
     async def session() -> None:
         explorer = widgets.ablation_explorer(IMAGES, models, sigma=SIGMA, size=132)
         before = plot(explorer)
         await asyncio.sleep(0.5)
         assert plot(explorer) == before  # nothing is done for a page that nobody touched
+        assert len(asyncio.all_tasks()) == 1
 
-        slider = control(explorer, "σ")
-        slider.value = 2.9
-        await asyncio.sleep(0.06)  # longer than the throttle, shorter than the rest
-        assert " dB, crop " in crops(explorer)["bicubic"][1]
-        assert crops(explorer)["Model 4"][1] == "σ = 2.4 until σ = 2.9 is done"
-        for _ in range(600):
-            await asyncio.sleep(0.05)
-            points = re.search(r'<polyline points="([^"]*)"', plot(explorer))[1].split()
-            if len(points) == len(FINE) + 1:  # and the one at 2.9
-                break
-        else:
-            pytest.fail(f"the curve has {len(points)} points after half a minute")
-        value = psnr(models["model4"], IMAGES[0][1], 2.9)
-        assert crops(explorer)["Model 4"][1].startswith(f"{value:.2f} dB")
-        await asyncio.sleep(0.3)
+        def look(change: object) -> None:
+            seen.append({name: note for name, (_, note) in crops(explorer).items()})
+
+        explorer.children[2].observe(look, names="value")
+        await work_of(explorer)
+        assert " dB, crop " in seen[0]["bicubic"]
+        assert seen[0]["Model 4"] == "σ = 2.4 until σ = 2.8 is done"
+        value = psnr(models["model4"], IMAGES[0][1], 2.8)
+        assert seen[-1]["Model 4"].startswith(f"{value:.2f} dB")
+        curves = re.findall(r'<polyline points="([^"]*)"', plot(explorer))
+        assert [len(points.split()) for points in curves] == [len(FINE)] * 4
         assert explorer.status.value == ""
-        assert len(asyncio.all_tasks()) == 1  # the work has ended
 
     asyncio.run(session())
+
+
+def test_the_numbers_of_other_pictures_stay_and_their_pixels_go(models):
+    work = Restorations(IMAGES, models, 132)
+    keys = [("one", "bicubic", 1.0), ("two", "bicubic", 1.0), ("two", "bicubic", 3.0)]
+    for key in keys:
+        work.keep(key, work.restore(key))
+    work.forget_others("two")
+    assert list(work.images) == keys[1:]
+    assert list(work.psnr) == keys
+    assert work.nearest(("two", "bicubic", 2.5)) == keys[2]
+    assert work.nearest(("one", "bicubic", 2.5)) is None
+
+
+def test_in_a_kernel_what_fails_is_told_and_the_work_ends(models, monkeypatch):
+    def broken(*inputs, **told):
+        raise RuntimeError("no more memory")
+
+    async def session() -> None:
+        some = {name: models[name] for name in ("model2", "model4")}
+        explorer = widgets.ablation_explorer([small], some, sigma=SIGMA)
+        monkeypatch.setattr(models["model4"].sr, "forward", broken)
+        await work_of(explorer)
+        assert "Model 4, σ = 2.8: no more memory" in explorer.status.value
+        assert crops(explorer)["Model 4"][1] == "σ = 2.4 until σ = 2.8 is done"
+        assert " dB, crop " in crops(explorer)["Model 2"][1]
+
+    small = ("small", IMAGES[0][1][:, :48, :48])
+    asyncio.run(session())
+
+
+def test_background_work_leaves_the_number_of_threads_as_it_was(models):
+    def of_new_threads() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    async def session() -> None:
+        small = ("small", IMAGES[0][1][:, :48, :48])
+        one = {"model4": models["model4"]}
+        await work_of(widgets.ablation_explorer([small], one, sigma=SIGMA))
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        asyncio.run(session())
+        assert (torch.get_num_threads(), of_new_threads()) == (2, 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_closed_widget_works_no_more(models):
@@ -285,40 +343,6 @@ def test_every_picture_has_words_for_those_who_do_not_see_it(explorer):
     assert plot(explorer).count('role="img" aria-label="PSNR') == 2
     assert 'alt="the crop, ◆ Model 4, σ = 2.4: ' in explorer.children[2].value
     assert all(w.description for w in explorer.children[0].children)
-
-
-def test_lines_differ_in_more_than_colour():
-    looks = draw.styles(["bicubic", *network.MODELS])
-    for one in ("marker", "dashes", "colour", "symbol"):
-        assert len({getattr(look, one) for look in looks.values()}) == 6, one
-    mixed = draw.styles(["model4", "mine", "yours"])
-    assert mixed["model4"] == looks["model4"]
-    assert len({look.marker for look in mixed.values()}) == 3
-    assert draw.title("mine") == "mine"
-
-
-def test_curves_leave_out_what_cannot_be_drawn():
-    looks = draw.styles(["mine"])
-    points = [(0.0, float("inf")), (1.0, 30.0), (2.0, 29.0)]
-    svg = curves_svg("<one>", {"mine": points}, looks, 1.0, 4.0, 5.0, 'a "word"')
-    assert len(re.search(r'points="([^"]*)"', svg)[1].split()) == 2
-    assert "nan" not in svg
-    assert "inf" not in svg
-    assert "&lt;one&gt;" in svg
-    assert "a &quot;word&quot;" in svg
-    assert curves_svg("none", {}, looks, 1.0, 4.0, 5.0, "")
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-        (20.3, 27.9, [22, 24, 26]),
-        (-0.3, 0.2, [-0.3, -0.2, -0.1, 0, 0.1, 0.2]),
-    ],
-)
-def test_ticks_are_round(low, high, expected):
-    assert ticks(low, high) == pytest.approx(expected)
 
 
 def test_without_a_kernel_there_is_the_first_frame(explorer):

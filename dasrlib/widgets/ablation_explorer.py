@@ -26,7 +26,7 @@ from dasrlib.widgets.restorations import BICUBIC, Key, Restorations, bundled
 HIGH = 5.0  # HR pixels: the supplement's widest unseen kernel
 FINE = [round(0.2 * i, 1) for i in range(26)]  # what the curves are refined to
 CROP = 80  # HR pixels
-REST = 0.15  # seconds without a move: the slider was let go
+REST = 0.3  # seconds without a move: the slider was let go
 
 # One thread for all explorers: two would only take the cores from each other.
 _THREAD = ThreadPoolExecutor(1, thread_name_prefix="ablation-explorer")
@@ -39,7 +39,6 @@ class _Explorer:
         self,
         restorations: Restorations,
         kept: Mapping[str, Any] | None,
-        chosen: Sequence[str],
         sigma: float,
     ) -> None:
         self.restored, self.kept = restorations, kept
@@ -57,7 +56,7 @@ class _Explorer:
         )  # fmt: skip
         self.ticks = {
             method: ipw.Checkbox(
-                method in chosen, description=f"{self.looks[method].symbol} {draw.title(method)}",
+                True, description=f"{self.looks[method].symbol} {draw.title(method)}",
                 indent=False, layout=ipw.Layout(width="105px"),
                 tooltip=f"show {draw.title(method)}",
             )
@@ -96,7 +95,6 @@ class _Explorer:
 
     def new_picture(self) -> None:
         """The crop starts in the middle of a picture that is new here."""
-        self.restored.forget_others(self.picture.value)
         h, w = self.hr().shape[-2:]
         self.side = min(CROP, h, w)
         step = self.restored.scale
@@ -127,6 +125,17 @@ class _Explorer:
     def _possible(self, keys: list[Key]) -> list[Key]:
         return [key for key in dict.fromkeys(keys) if key not in self.failed]
 
+    def behind(self, key: Key, threads: int) -> tuple[Tensor, float] | str:
+        """What nobody waits for is attempted on one core: the others answer the sliders.
+
+        threads: how many torch has in the kernel's own thread, and is given back.
+        """
+        torch.set_num_threads(1)
+        try:
+            return self.attempt(key)
+        finally:
+            torch.set_num_threads(threads)
+
     def attempt(self, key: Key) -> tuple[Tensor, float] | str:
         """The result of a restoration, or in words why there is none."""
         try:
@@ -156,7 +165,10 @@ class _Explorer:
                     await asyncio.sleep(rest)
                     continue
                 self.tell(f"restoring at σ = {todo[0][2]:g} …" if needed else "")
-                result = await loop.run_in_executor(_THREAD, self.attempt, todo[0])
+                job: list[Any] = [self.attempt, todo[0]]
+                if not needed:
+                    job = [self.behind, todo[0], torch.get_num_threads()]
+                result = await loop.run_in_executor(_THREAD, *job)
                 self.settle(todo[0], result)
                 self.show(crops=todo[0] == self.key(todo[0][1]))
             self.tell()
@@ -318,7 +330,7 @@ def ablation_explorer(
         models, file = bundled(), figures.folder() / "ablation.json"
         if kept is None and file.is_file():
             kept = json.loads(file.read_text())["data"]
-    explorer = _Explorer(Restorations(images, models, size), kept, [BICUBIC, *models], sigma)
+    explorer = _Explorer(Restorations(images, models, size), kept, sigma)
     explorer.catch_up()
     beside = ipw.VBox([explorer.place, explorer.numbers], layout=ipw.Layout(width="216px"))
     above = ipw.HBox([beside, explorer.plot], layout=ipw.Layout(flex_flow="row wrap"))
