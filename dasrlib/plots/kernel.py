@@ -300,6 +300,15 @@ def owners(owner: Tensor) -> Figure:
     return figure
 
 
+def loads(parts: Sequence[Tensor], taps: Sequence[float], total: Tensor) -> Figure:
+    """What a program loads for each tap of its kernel, tiles (h, w), and their weighted sum."""
+    figure, axes = plt.subplots(1, len(parts) + 1, figsize=(13, 1.8))
+    for ax, part, tap in zip(axes, parts, taps, strict=False):
+        image_axes(ax, part, f"{tap:+.1f} ×")
+    image_axes(axes[-1], total, "sum")
+    return figure
+
+
 def kept(maps: Mapping[str, tuple[int, int]]) -> Figure:
     """How many maps are kept for the backward pass, by way: (there anyway, for this alone)."""
     figure, ax = plt.subplots(figsize=(7.5, 0.5 * len(maps) + 0.9))
