@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dasrlib.plots.ablation import CHANGED, MARKERS, MODEL_COLOUR, MODELS
+from dasrlib.plots.ablation import CHANGED, MARKERS, MODEL_COLOUR, MODELS, title
 from dasrlib.plots.style import image_axes
 
 # Lengths of line and gap, in points. Model 4, the whole DASR, is the unbroken line.
@@ -53,11 +53,6 @@ def styles(methods: Sequence[str]) -> dict[str, Style]:
             continue
         found[method] = Style(MODEL_COLOUR[MODELS[place]], MARKERS[place], DASHES[place])
     return {method: found[method] for method in methods}
-
-
-def title(method: str) -> str:
-    """A method as a reader names it: model4 is Model 4, other names stay."""
-    return f"Model {method.removeprefix('model')}" if method in MODELS else method
 
 
 def _curves(ax: Axes, panel: dict[str, Any], data: dict[str, Any], looks: dict[str, Style]) -> None:
