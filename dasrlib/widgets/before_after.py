@@ -20,11 +20,12 @@ from dasrlib.degradation import quantise, resize_bicubic
 from dasrlib.network import BlindSR
 from dasrlib.plots.degradation import pictures as drawn
 from dasrlib.widgets.enlargement import Enlargement, State
-from dasrlib.widgets.frame import Frame
+from dasrlib.widgets.frame import Frame, Throttled
 from dasrlib.widgets.levels import aligned, encoded
 
 HERE = Path(__file__).parent
 FIRST = 64  # LR pixels: the side of the part that the first frame shows
+REFRESH = 0.2  # seconds in which new tiles become one picture for the browser
 LARGEST_FILE = 200 * 2**20  # bytes of an upload
 TILE = 96  # LR pixels; measured the fastest, and each takes a fraction of a second
 
@@ -61,6 +62,8 @@ class BeforeAfter(Frame):
         self.reading: Enlargement | None = None  # the next one, before its picture is known good
         self.views: set[str] = set()
         self.looks: dict[str, dict[str, float]] = {}  # by view: the part it looks at, SR pixels
+        self._stale: set[str] = set()  # views that do not show the newest tile yet
+        self._refresh = Throttled(self._show_stale, REFRESH)
         self._upload = bytearray()
         self._loop = _loop()
         self.viewer = Viewer(names=list(self.pictures))
@@ -213,10 +216,15 @@ class BeforeAfter(Frame):
             self._tell(state)
         if state.error:
             self.say(state.error, error=True)
-        if job is self.enlargement:
-            for view, box in list(self.looks.items()):
-                if state.tile is None or _overlap(box, state.tile):
-                    self._show(view, box)
+        if job is self.enlargement and state.tile is not None:
+            tile = state.tile
+            self._stale |= {view for view, box in self.looks.items() if _overlap(box, tile)}
+            self._refresh()
+
+    def _show_stale(self) -> None:
+        stale, self._stale = self._stale & set(self.looks), set()
+        for view in stale:
+            self._show(view, self.looks[view])
 
     def _tell(self, state: State) -> None:
         with self.viewer.hold_sync():

@@ -18,6 +18,8 @@ from dasrlib import data, inference
 from dasrlib.network import BlindSR
 from dasrlib.widgets.levels import Bicubic, Box, Levels
 
+OFTEN = 0.1  # seconds between two words on the reading: a tile is read in less
+
 _numbers = itertools.count(1)
 
 
@@ -89,13 +91,15 @@ class Enlargement:
         self._done = np.zeros((-(-h // self.tile), -(-w // self.tile)), bool)
         self.bicubic, self.sr = Bicubic(lr, s), Levels(s * h, s * w, s)
         say(State("finding out how it was degraded"))
-        started = None
+        started, told = None, time.perf_counter()
         for step in steps:
             if self._cancelled.is_set():
                 say(State("cancelled", self.state.progress, running=False))
                 return
             if step.picture is None:
-                say(State("finding out how it was degraded", step.done))
+                if time.perf_counter() - told > OFTEN:
+                    told = time.perf_counter()
+                    say(State("finding out how it was degraded", step.done))
                 continue
             started = started or (time.perf_counter(), step.done)
             self._put(step.rows, step.columns, step.picture)

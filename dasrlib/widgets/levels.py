@@ -86,7 +86,8 @@ def reduced(picture: np.ndarray, factor: int) -> np.ndarray:
 
 
 def enlarged(lr: np.ndarray, scale: int) -> np.ndarray:
-    """(H, W, 3) of bytes, bicubic, as degradation.resize_bicubic does it, to a grey level.
+    """(H, W, 3) of bytes, bicubic, as degradation.resize_bicubic does it, to a grey level or, where
+    it overshoots black or white, two more.
 
     Pillow's, on one core and at once: the network has the others, and torch would wait for them.
     """
