@@ -4,7 +4,7 @@
 
 const PART = 1 << 20; // bytes of an upload in one message
 const CLOSEST = 16; // CSS pixels that an SR pixel can be enlarged to
-const MARGIN = 0.15; // of the view, asked for on each side, so that a small move shows nothing empty
+const MARGIN = 0.1; // of the view, asked for on each side, so that a small move shows nothing empty
 const PATIENCE = 3000; // milliseconds for an answer, before it is asked for again
 
 function make(tag, attributes = {}, ...children) {
@@ -94,6 +94,15 @@ function render({ model, el }) {
     return Math.min(w / width, h / height, CLOSEST);
   };
 
+  // Whether a picture is all there is in view: then nothing has to be painted below it.
+  function covers(shown) {
+    if (!shown) return false;
+    const { w, h } = size(), { width, height } = picture(), [top, left, bottom, right] = shown.box;
+    const tall = h / at.zoom / 2, wide = w / at.zoom / 2;
+    return top <= Math.max(0, at.y - tall) && bottom >= Math.min(height, at.y + tall) &&
+      left <= Math.max(0, at.x - wide) && right >= Math.min(width, at.x + wide);
+  }
+
   function draw() {
     frame = 0;
     const { w, h } = size(), dots = window.devicePixelRatio || 1;
@@ -108,13 +117,12 @@ function render({ model, el }) {
       paint.beginPath();
       paint.rect(from, 0, to - from, h);
       paint.clip();
-      for (const shown of [whole, sharp]) {
+      for (const shown of covers(sharp) ? [sharp] : [whole, sharp]) {
         if (!shown) continue;
         const [top, left, bottom, right] = shown.box;
         // Enlarged twice and more, pixels are squares: what is seen is what was computed.
         const enlarged = (at.zoom * dots * (right - left)) / shown.images[side].width;
         paint.imageSmoothingEnabled = enlarged < 2;
-        paint.imageSmoothingQuality = "high";
         paint.drawImage(shown.images[side], (left - at.x) * at.zoom + w / 2,
           (top - at.y) * at.zoom + h / 2, (right - left) * at.zoom, (bottom - top) * at.zoom);
       }

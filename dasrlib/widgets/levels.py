@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 from dasrlib.degradation import resize_bicubic
 
 REACH = 3  # LR pixels that bicubic enlargement reads to each side of one, and one more
-EXACT = 2**17  # pixels of a window up to which it is sent as a png
+EXACT = 2**16  # pixels of a window up to which it is sent as a png
 
 
 class Box(NamedTuple):
