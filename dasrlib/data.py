@@ -183,7 +183,7 @@ def to_bytes(image: Tensor) -> Tensor:
 
 
 def save_image(image: Tensor, path: str | Path) -> None:
-    """Write an RGB image, 3xHxW in [0, 1], as 8-bit: clamped, rounded, whole or not at all.
+    """Write an RGB image, 3xHxW in [0, 1] or bytes, as 8-bit: clamped, whole or not at all.
 
     The extension chooses the format; of these JPEG alone loses anything (quality 95). Raises
     ValueError for another shape, for values that are no numbers and for an unknown extension,
@@ -196,11 +196,14 @@ def save_image(image: Tensor, path: str | Path) -> None:
         )
     if image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(f"image must be 3xHxW, got shape {tuple(image.shape)}")
-    if not torch.isfinite(image).all():
+    if image.is_floating_point() and not torch.isfinite(image).all():
         raise ValueError(f"image for {path.name} holds NaN or infinity, expected values in [0, 1]")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder at {path.parent}: create it before {path.name}")
-    levels = image.detach().float().cpu().clamp(0, 1).mul(255).round().to(torch.uint8)
+    if image.dtype == torch.uint8:  # as they are: of a very large picture there is no room for more
+        levels = image.cpu()
+    else:
+        levels = image.detach().float().cpu().clamp(0, 1).mul(255).round().to(torch.uint8)
     picture = Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
     kind = FORMATS[path.suffix.lower()]
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")  # same folder, so the rename is one
