@@ -26,8 +26,20 @@ from pathlib import Path
 import torch
 
 import dasrlib
-from dasrlib import profiles, provenance
+from dasrlib import expected_numbers, profiles, proofreading, provenance, results_pages
 
+# In the kernel: the plain text of a figure is what is written on it, which the book reads out.
+DESCRIBED_FIGURES = """\
+from matplotlib.figure import Figure
+
+def _described(figure, printer, cycle):
+    from dasrlib.plots.alt_text import describe
+    printer.text(describe(figure))
+
+# Not as one of IPython's formatters: choosing the format of the pictures forgets those of figures.
+Figure._repr_pretty_ = _described
+del Figure, _described
+"""
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LIVE_ONLY = (
@@ -56,6 +68,9 @@ def _kernel_environment() -> Iterator[None]:
         config = Path(settings, "profile_default", "ipython_kernel_config.py")
         config.parent.mkdir()
         config.write_text("c.IPKernelApp.log_level = 50\n")
+        start = config.parent / "startup" / "described_figures.py"
+        start.parent.mkdir()
+        start.write_text(DESCRIBED_FIGURES, encoding="utf-8")
         os.environ["IPYTHONDIR"] = settings
         os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
         os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
@@ -97,10 +112,8 @@ def execute(notebook: Path, executed: Path, profile: str) -> Run:
 
 
 def settle_widgets(executed: Path) -> None:
-    """Replace what needs a running kernel: a note for a control, nothing for a progress bar.
-
-    A notebook draws the first frame of every widget as a plain figure too, so nothing is lost.
-    """
+    """Replace what needs a running kernel: a control by its first frame, where it carries one, and
+    a note; a progress bar by nothing."""
     import nbformat
 
     notebook = nbformat.read(executed, as_version=4)
@@ -110,10 +123,13 @@ def settle_widgets(executed: Path) -> None:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if WIDGET in data:
+                frame = {kind: data[kind] for kind in ("image/png", "text/plain") if kind in data}
                 # A control prints as interactive(children=…), a progress bar as 0%|   | 0/100.
-                if not re.match(r"\w+\(", data.get("text/plain", "")):
+                if "image/png" not in frame and not re.match(r"\w+\(", data.get("text/plain", "")):
                     continue
-                output["data"] = {"text/html": LIVE_ONLY}
+                if "image/png" in frame:
+                    settled.append(nbformat.v4.new_output("display_data", frame))
+                output = nbformat.v4.new_output("display_data", {"text/html": LIVE_ONLY})
             settled.append(output)
         if cell.cell_type == "code":
             cell.outputs = settled
@@ -142,11 +158,27 @@ The notebooks of this book were executed in the profile **{profile}** on
 """
 
 
+def write_pages(root: Path, out: Path) -> None:
+    """The page of results, and the numbers in the pages written by hand, from what lies in root."""
+    figures, notebooks = root / "figures", root / "notebooks"
+    found = expected_numbers.numbers(figures, notebooks)
+    for page in out.glob("*.md"):
+        filled = expected_numbers.fill(page.read_text(encoding="utf-8"), found)
+        page.write_text(filled, encoding="utf-8")
+    text = results_pages.results(figures, notebooks)
+    (out / "results.md").write_text(text, encoding="utf-8")
+
+
 def build_book(folder: Path) -> bool:
-    """Build folder/html from the sources in `folder`; False if there was an error or a warning."""
+    """Build folder/html from the sources in `folder`; False if there was an error or a warning, or
+    if the book has a mistake that dasrlib.proofreading finds."""
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
     command += ["-d", str(folder / "doctrees"), str(folder), str(folder / "html")]
-    return subprocess.run(command, check=False).returncode == 0
+    built = subprocess.run(command, check=False).returncode == 0
+    mistakes = proofreading.proofread(folder / "html")
+    for mistake in mistakes:
+        print(mistake, file=sys.stderr)
+    return built and not mistakes
 
 
 def report(root: Path, out: Path, profile: str) -> int:
@@ -167,8 +199,6 @@ def report(root: Path, out: Path, profile: str) -> int:
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(root / "docs", out)
     (out / "run.md").touch()
-    if (root / "figures").is_dir():  # beside notebooks/, where ../figures/NAME.png looks for it
-        shutil.copytree(root / "figures", out / "figures")
     (out / "notebooks").mkdir()
 
     print(f"profile {profile}, {len(notebooks)} notebooks", flush=True)
@@ -180,6 +210,10 @@ def report(root: Path, out: Path, profile: str) -> int:
         if executed.exists():
             settle_widgets(executed)
         runs.append(run)
+    # Only now, as the notebooks may have redrawn them.
+    if (root / "figures").is_dir():  # beside notebooks/, where ../figures/NAME.png looks for it
+        shutil.copytree(root / "figures", out / "figures")
+    write_pages(root, out)
     (out / "run.md").write_text(_run_page(runs, profile), encoding="utf-8")
 
     start = time.perf_counter()
