@@ -2,7 +2,8 @@
 
     python -m dasrlib.report --profile smoke
 
-leaves the executed notebooks in build/report/notebooks and the book in build/report/html. It is
+leaves the executed notebooks in build/report/notebooks, their seconds in build/report/run.json and
+the book in build/report/html. It is
 run from a clone of the repository, whose notebooks/, figures/ and docs/ it reads; `make report` is
 this line and an environment to run it in.
 """
@@ -10,6 +11,7 @@ this line and an environment to run it in.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -22,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -136,25 +139,31 @@ def settle_widgets(executed: Path) -> None:
     nbformat.write(notebook, executed)
 
 
-def _run_page(runs: Sequence[Run], profile: str) -> str:
+def describe_run(runs: Sequence[Run], profile: str) -> dict[str, Any]:
+    """What run.json keeps: profile, date, the seconds of each notebook that ran, and where."""
+    return {
+        "profile": profile,
+        "date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
+        "seconds": {run.name: round(run.seconds, 1) for run in runs if not run.error},
+        "failed": [run.name for run in runs if run.error],
+        "provenance": provenance.describe("cuda" if torch.cuda.is_available() else "cpu"),
+    }
+
+
+def _run_page(record: dict[str, Any]) -> str:
     """The page of the book that says how the book came about, in Markdown."""
-    rows = "\n".join(
-        f"| {run.name} | {run.seconds:.1f} | {'failed' if run.error else 'ok'} |" for run in runs
-    )
-    here = provenance.describe("cuda" if torch.cuda.is_available() else "cpu")
-    facts = "\n".join(f"| {name} | {value} |" for name, value in here.items())
+    rows = [[name, f"{seconds:.1f}"] for name, seconds in record["seconds"].items()]
+    rows += [[name, "failed"] for name in record["failed"]]
+    facts = [[name, str(value)] for name, value in record["provenance"].items()]
     return f"""# This run
 
-The notebooks of this book were executed in the profile **{profile}** on
-{datetime.now(timezone.utc):%Y-%m-%d} with dasrlib {dasrlib.__version__}.
+The notebooks of this book were executed in the profile **{record["profile"]}** on {record["date"]}
+with dasrlib {dasrlib.__version__}. The results of the profile smoke mean nothing: figures that a
+page shows from `figures/` are of the run that is named below them in [Results](results.md).
 
-| notebook | seconds | |
-|---|---:|---|
-{rows}
+{results_pages.table(["notebook", "seconds"], rows)}
 
-| | |
-|---|---|
-{facts}
+{results_pages.table(["where", ""], facts, words=2)}
 """
 
 
@@ -214,7 +223,9 @@ def report(root: Path, out: Path, profile: str) -> int:
     if (root / "figures").is_dir():  # beside notebooks/, where ../figures/NAME.png looks for it
         shutil.copytree(root / "figures", out / "figures")
     write_pages(root, out)
-    (out / "run.md").write_text(_run_page(runs, profile), encoding="utf-8")
+    record = describe_run(runs, profile)
+    (out / "run.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (out / "run.md").write_text(_run_page(record), encoding="utf-8")
 
     start = time.perf_counter()
     built = build_book(out)

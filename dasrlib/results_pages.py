@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dasrlib import figure_captions, paper, weights
+from dasrlib.ablation import SCALE
 from dasrlib.figure_captions import Record
 from dasrlib.network import MODELS
 
@@ -62,7 +63,14 @@ def _short(model: str) -> str:
     return TITLES[model].split(",")[0]
 
 
-def ablation(name: str, record: Record) -> str:
+def recipe(name: str) -> str:
+    """How the encoders of an ablation were taught, from its figure's name."""
+    suffix = name.removeprefix("ablation").strip("-")
+    known = {"": "the short recipe", "papers-recipe": "the paper's recipe"}
+    return known.get(suffix, suffix.replace("-", " "))
+
+
+def ablation(record: Record) -> str:
     """One record of `dasr reproduce ablation`: models, claims, spread and runs (§4.2)."""
     data, profile = record["data"], record["profile"]
     head = [f"PSNR-Y, dB ({data['dataset']} ×4)", *(f"σ {w}" for w in data["widths"]), "mean"]
@@ -180,13 +188,14 @@ def _our_rows(scale: int, dataset: str, width: int, here: dict[str, Record]) -> 
     rows = []
     for name, record in here.items():
         data = record["data"]
-        if name.startswith("ablation") and scale == 4 and data["dataset"] == dataset:
-            for model in MODELS:
-                if model in data["measured"]:
-                    number = figure_captions.trainings_in_words(len(trainings(record, model)))
-                    what = f"measured here: `{name}`, profile `{record['profile']}`, {number}"
-                    rows.append(["", TITLES[model], what, *_cells(data["measured"][model])])
-    return rows or [["", "DASR", "here", *[NOTHING] * width]]
+        if name.startswith("ablation") and scale == SCALE and data["dataset"] == dataset:
+            source = f"measured here, {recipe(name)}, profile `{record['profile']}`"
+            rows += [
+                ["", TITLES[model], source, *_cells(data["measured"][model])]
+                for model in MODELS
+                if model in data["measured"]
+            ]
+    return rows or [["", "DASR", f"{NOTHING} here", *[""] * width]]
 
 
 def _table3() -> str:
@@ -198,8 +207,7 @@ def _table3() -> str:
         for method, levels in paper.table3().items()
         for level, values in levels.items()
     ]
-    rows += [["DASR, here", level, *[NOTHING] * len(kernels)] for level in
-             paper.TABLE3_NOISE_LEVELS]  # fmt: skip
+    rows.append([f"DASR: {NOTHING} here", *[""] * (1 + len(kernels))])
     return table(head, rows)
 
 
@@ -227,17 +235,15 @@ def bundled_weights() -> str:
 def results(figures: Path, notebooks: Path) -> str:
     """The page of results, in Markdown, with paths relative to the folder that holds `figures`."""
     here, (texts, drawn) = figure_captions.records(figures), figure_captions.shown(notebooks)
-    ablations = {name: record for name, record in here.items() if name.startswith("ablation")}
+    found = {name: record for name, record in here.items() if name.startswith("ablation")}
     parts = [RESULTS_INTRODUCTION, "## The ablation"]
-    if not ablations:
+    if not found:
         parts.append(f"The five models: {NOTHING}.")
-    for name, record in ablations.items():
-        suffix = name.removeprefix("ablation").strip("-").replace("-", " ")
-        recipe = "the paper's recipe" if suffix == "papers recipe" else suffix
-        parts.append(f"### Models 1 to 5: {recipe or 'the short recipe'}")
+    for name, record in found.items():
+        parts.append(f"### Models 1 to 5, {recipe(name)}")
         parts += [
             f"Made by {figure_captions.made_by(name, record, drawn)}.",
-            ablation(name, record),
+            ablation(record),
         ]
     _, blurred = bicubic_gaps()
     parts.append(TABLE2_INTRODUCTION.format(low=min(blurred), high=max(blurred)))

@@ -66,16 +66,16 @@ FLOOR_PLAN = [
 # fmt: on
 
 
-def modules() -> list[str]:
-    """The public modules there are, in the order of the floor plan; those of a package after it."""
+def modules() -> dict[str, list[str]]:
+    """The public modules there are, in the order of the floor plan, each with those inside it."""
     names = [m.name for m in pkgutil.iter_modules(dasrlib.__path__) if not m.name.startswith("_")]
     names.sort(key=lambda name: FLOOR_PLAN.index(name) if name in FLOOR_PLAN else len(FLOOR_PLAN))
-    found = []
+    found = {}
     for name in names:
         inside = {m.name for m in pkgutil.iter_modules([str(Path(dasrlib.__path__[0], name))])}
         # A module with the name of what its package hands on is on the package's page already.
         handed_on = getattr(importlib.import_module(f"dasrlib.{name}"), "__all__", ())
-        found += [name, *(f"{name}.{module}" for module in sorted(inside.difference(handed_on)))]
+        found[name] = sorted(inside.difference(handed_on))
     return found
 
 
@@ -89,16 +89,26 @@ def first_sentence(name: str) -> str:
     return " ".join(sentence)
 
 
+def api_page(name: str, inside: list[str]) -> str:
+    """A module's page; a package's also leads to the modules inside it."""
+    page = f"{name}\n{'=' * len(name)}\n\n.. automodule:: dasrlib.{name}\n"
+    if inside:
+        lines = "".join(f"   {module} <{name}.{module}>\n" for module in inside)
+        page += f"\n.. toctree::\n   :maxdepth: 1\n\n{lines}"
+    return page
+
+
 def write_api(folder: Path) -> None:
     """A page for each module, and the page that lists them with what each is for."""
     (folder / "api").mkdir(exist_ok=True)
-    names = modules()
-    for name in names:
-        page = f"{name}\n{'=' * len(name)}\n\n.. automodule:: dasrlib.{name}\n"
-        (folder / "api" / f"{name}.rst").write_text(page, encoding="utf-8")
-    lines = [f":doc:`{name} <api/{name}>`\n   {first_sentence(name)}\n" for name in names]
-    contents = "".join(f"   api/{name}\n" for name in names)
-    text = API.format(modules="\n".join(lines), contents=contents)
+    listed, contents = "", ""
+    for name, inside in modules().items():
+        for module, below in [(name, inside), *((f"{name}.{m}", []) for m in inside)]:
+            page = api_page(module, below)
+            (folder / "api" / f"{module}.rst").write_text(page, encoding="utf-8")
+            listed += f":doc:`{module} <api/{module}>`\n   {first_sentence(module)}\n\n"
+        contents += f"   api/{name}\n"
+    text = API.format(modules=listed, contents=contents)
     (folder / "api.rst").write_text(text, encoding="utf-8")
 
 
