@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,7 +56,12 @@ Framed()
 """
 
 
-def test_builds_a_book_that_needs_no_network(clone: Path, capfd: pytest.CaptureFixture) -> None:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess]:
+    """A clone with a small notebook in the place of each, its book, and what was printed."""
+    clone = tmp_path_factory.mktemp("clone")
+    shutil.copytree(ROOT / "docs", clone / "docs")
+    (clone / "notebooks").mkdir()
     # The hand-written pages lead to the notebooks by their names.
     for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"):
         write_notebook(clone, path.stem)
@@ -66,11 +73,17 @@ def test_builds_a_book_that_needs_no_network(clone: Path, capfd: pytest.CaptureF
         "import ipywidgets\nfrom tqdm.auto import tqdm\nlist(tqdm([1]))\nipywidgets.IntSlider()",
         FRAME,
     )
-    assert report.main(["--root", str(clone)]) == 0
-    printed = capfd.readouterr()
-    assert "00_quickstart" in printed.out
-    assert (clone / "build/report/html/index.html").as_uri() in printed.out
-    assert printed.err == ""
+    line = [sys.executable, "-m", "dasrlib.report", "--root", str(clone)]
+    return clone, subprocess.run(line, capture_output=True, text=True)
+
+
+def test_builds_a_book_that_needs_no_network(
+    built: tuple[Path, subprocess.CompletedProcess],
+) -> None:
+    clone, run = built
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "00_quickstart" in run.stdout
+    assert (clone / "build/report/html/index.html").as_uri() in run.stdout
 
     html = clone / "build/report/html"
     page = (html / "notebooks/00_quickstart.html").read_text(encoding="utf-8")
@@ -90,6 +103,28 @@ def test_builds_a_book_that_needs_no_network(clone: Path, capfd: pytest.CaptureF
         text = (html / f"{name}.html").read_text(encoding="utf-8")
         assert 'src="http' not in text
         assert 'rel="stylesheet" href="http' not in text
+
+
+def test_search_works_from_a_folder(built: tuple[Path, subprocess.CompletedProcess]) -> None:
+    """No server, no network: the book's search box, typed into in a browser."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("there is no Chromium on this machine")
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=quiet)
+        page = browser.new_page()
+        page.goto((built[0] / "build/report/html/index.html").as_uri())
+        page.keyboard.press("Control+k")
+        page.keyboard.type("bfloat16 quick")
+        page.keyboard.press("Enter")
+        result = page.locator("#search-results li a").first
+        result.wait_for()
+        assert "Expected numbers" in result.inner_text()
+        result.click()
+        page.wait_for_url("**/expected.html*")
+        browser.close()
 
 
 @pytest.mark.parametrize(
