@@ -77,7 +77,7 @@ def shown(notebooks: Path) -> tuple[dict[str, str], dict[str, str]]:
             source = "".join(cell["source"])
             for text, name in re.findall(r"!\[([^\]]*)\]\(\.\./figures/([\w-]+)\.png\)", source):
                 texts.setdefault(name, " ".join(text.split()))
-            for name in re.findall(r"figures\.show\(\s*\"([\w-]+)\"", source):
+            for name in re.findall(r"figures\.(?:show|keep)\(\s*\"([\w-]+)\"", source):
                 drawn.setdefault(name, path.stem)
     return texts, drawn
 
