@@ -68,6 +68,9 @@ def test_every_notebook_has_its_row_and_its_seconds():
     assert record["profile"] == "smoke"
     assert record["failed"] == []
     section = README.split("## The notebooks")[1].split("\n## ")[0]
+    device = record["provenance"]["device"].replace("(R)", "").removesuffix(" Processor")
+    assert f"{device}, which" in " ".join(section.split())
+    assert record["provenance"]["cores"] == 2
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if " | " in line]
     shown = {row[0]: float(row[-1]) for row in rows if row[0].isdigit()}
     names = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
