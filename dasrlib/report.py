@@ -2,7 +2,8 @@
 
     python -m dasrlib.report --profile smoke
 
-leaves the executed notebooks in build/report/notebooks and the book in build/report/html. It is
+leaves the executed notebooks in build/report/notebooks, their seconds in build/report/run.json and
+the book in build/report/html. It is
 run from a clone of the repository, whose notebooks/, figures/ and docs/ it reads; `make report` is
 this line and an environment to run it in.
 """
@@ -10,6 +11,7 @@ this line and an environment to run it in.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -22,12 +24,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import dasrlib
-from dasrlib import profiles, provenance
+from dasrlib import expected_numbers, profiles, proofreading, provenance, results_pages
 
+# In the kernel: the plain text of a figure is what is written on it, which the book reads out.
+DESCRIBED_FIGURES = """\
+from matplotlib.figure import Figure
+
+def _described(figure, printer, cycle):
+    from dasrlib.plots.alt_text import describe
+    printer.text(describe(figure))
+
+# Not as one of IPython's formatters: choosing the format of the pictures forgets those of figures.
+Figure._repr_pretty_ = _described
+del Figure, _described
+"""
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LIVE_ONLY = (
@@ -56,6 +71,9 @@ def _kernel_environment() -> Iterator[None]:
         config = Path(settings, "profile_default", "ipython_kernel_config.py")
         config.parent.mkdir()
         config.write_text("c.IPKernelApp.log_level = 50\n")
+        start = config.parent / "startup" / "described_figures.py"
+        start.parent.mkdir()
+        start.write_text(DESCRIBED_FIGURES, encoding="utf-8")
         os.environ["IPYTHONDIR"] = settings
         os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
         os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
@@ -97,10 +115,8 @@ def execute(notebook: Path, executed: Path, profile: str) -> Run:
 
 
 def settle_widgets(executed: Path) -> None:
-    """Replace what needs a running kernel: a note for a control, nothing for a progress bar.
-
-    A notebook draws the first frame of every widget as a plain figure too, so nothing is lost.
-    """
+    """Replace what needs a running kernel: a control by its first frame, where it carries one, and
+    a note; a progress bar by nothing."""
     import nbformat
 
     notebook = nbformat.read(executed, as_version=4)
@@ -110,43 +126,68 @@ def settle_widgets(executed: Path) -> None:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if WIDGET in data:
+                frame = {kind: data[kind] for kind in ("image/png", "text/plain") if kind in data}
                 # A control prints as interactive(children=…), a progress bar as 0%|   | 0/100.
-                if not re.match(r"\w+\(", data.get("text/plain", "")):
+                if "image/png" not in frame and not re.match(r"\w+\(", data.get("text/plain", "")):
                     continue
-                output["data"] = {"text/html": LIVE_ONLY}
+                if "image/png" in frame:
+                    settled.append(nbformat.v4.new_output("display_data", frame))
+                output = nbformat.v4.new_output("display_data", {"text/html": LIVE_ONLY})
             settled.append(output)
         if cell.cell_type == "code":
             cell.outputs = settled
     nbformat.write(notebook, executed)
 
 
-def _run_page(runs: Sequence[Run], profile: str) -> str:
+def describe_run(runs: Sequence[Run], profile: str) -> dict[str, Any]:
+    """What run.json keeps: profile, date, the seconds of each notebook that ran, and where."""
+    return {
+        "profile": profile,
+        "date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
+        "seconds": {run.name: round(run.seconds, 1) for run in runs if not run.error},
+        "failed": [run.name for run in runs if run.error],
+        "provenance": provenance.describe("cuda" if torch.cuda.is_available() else "cpu"),
+    }
+
+
+def _run_page(record: dict[str, Any]) -> str:
     """The page of the book that says how the book came about, in Markdown."""
-    rows = "\n".join(
-        f"| {run.name} | {run.seconds:.1f} | {'failed' if run.error else 'ok'} |" for run in runs
-    )
-    here = provenance.describe("cuda" if torch.cuda.is_available() else "cpu")
-    facts = "\n".join(f"| {name} | {value} |" for name, value in here.items())
+    rows = [[name, f"{seconds:.1f}"] for name, seconds in record["seconds"].items()]
+    rows += [[name, "failed"] for name in record["failed"]]
+    facts = [[name, str(value)] for name, value in record["provenance"].items()]
     return f"""# This run
 
-The notebooks of this book were executed in the profile **{profile}** on
-{datetime.now(timezone.utc):%Y-%m-%d} with dasrlib {dasrlib.__version__}.
+The notebooks of this book were executed in the profile **{record["profile"]}** on {record["date"]}
+with dasrlib {dasrlib.__version__}. The results of the profile smoke mean nothing: figures that a
+page shows from `figures/` are of the run that is named below them in [Results](results.md).
 
-| notebook | seconds | |
-|---|---:|---|
-{rows}
+{results_pages.table(["notebook", "seconds"], rows)}
 
-| | |
-|---|---|
-{facts}
+{results_pages.table(["where", ""], facts, words=2)}
 """
 
 
+def write_pages(root: Path, out: Path) -> None:
+    """The page of results, and the numbers in the pages written by hand, from what lies in root."""
+    figures, notebooks = root / "figures", root / "notebooks"
+    found = expected_numbers.numbers(figures, notebooks)
+    for page in out.glob("*.md"):
+        filled = expected_numbers.fill(page.read_text(encoding="utf-8"), found)
+        page.write_text(filled, encoding="utf-8")
+    text = results_pages.results(figures, notebooks)
+    (out / "results.md").write_text(text, encoding="utf-8")
+
+
 def build_book(folder: Path) -> bool:
-    """Build folder/html from the sources in `folder`; False if there was an error or a warning."""
+    """Build folder/html from the sources in `folder`; False if there was an error or a warning, or
+    if the book has a mistake that dasrlib.proofreading finds."""
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
     command += ["-d", str(folder / "doctrees"), str(folder), str(folder / "html")]
-    return subprocess.run(command, check=False).returncode == 0
+    built = subprocess.run(command, check=False).returncode == 0
+    mistakes = proofreading.proofread(folder / "html")
+    for mistake in mistakes:
+        print(mistake, file=sys.stderr)
+    return built and not mistakes
 
 
 def report(root: Path, out: Path, profile: str) -> int:
@@ -167,8 +208,6 @@ def report(root: Path, out: Path, profile: str) -> int:
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(root / "docs", out)
     (out / "run.md").touch()
-    if (root / "figures").is_dir():  # beside notebooks/, where ../figures/NAME.png looks for it
-        shutil.copytree(root / "figures", out / "figures")
     (out / "notebooks").mkdir()
 
     print(f"profile {profile}, {len(notebooks)} notebooks", flush=True)
@@ -180,7 +219,13 @@ def report(root: Path, out: Path, profile: str) -> int:
         if executed.exists():
             settle_widgets(executed)
         runs.append(run)
-    (out / "run.md").write_text(_run_page(runs, profile), encoding="utf-8")
+    # Only now, as the notebooks may have redrawn them.
+    if (root / "figures").is_dir():  # beside notebooks/, where ../figures/NAME.png looks for it
+        shutil.copytree(root / "figures", out / "figures")
+    write_pages(root, out)
+    record = describe_run(runs, profile)
+    (out / "run.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (out / "run.md").write_text(_run_page(record), encoding="utf-8")
 
     start = time.perf_counter()
     built = build_book(out)

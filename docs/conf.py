@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.util
 import pkgutil
 import re
 from pathlib import Path
+
+import nbformat
+from docutils import nodes
 
 import dasrlib
 
@@ -47,6 +52,7 @@ autodoc_mock_imports = [] if importlib.util.find_spec("triton") else ["triton"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_default_options = {"members": True, "show-inheritance": True}
+add_module_names = False
 
 # The order in which the paper, and so the book, is read.
 # fmt: off
@@ -54,18 +60,70 @@ FLOOR_PLAN = [
     "paper", "data", "downloads", "degradation", "reduction", "grouped_conv", "representation",
     "da_conv", "network", "baselines", "profiles", "patches", "steps", "training", "weights",
     "evaluation", "probes", "recipes", "recipe_study", "studies", "ablation", "pieces",
-    "inference", "bench", "figures", "plots", "widgets", "console", "reproduce", "cli", "report",
+    "inference", "bench", "figures", "plots", "widgets", "console", "reproduce", "cli",
+    "figure_captions", "results_pages", "expected_numbers", "proofreading", "report",
 ]
 # fmt: on
 
 
-def api_page() -> str:
-    """A section for each public module there is, in the order of the floor plan."""
+def modules() -> dict[str, list[str]]:
+    """The public modules there are, in the order of the floor plan, each with those inside it."""
     names = [m.name for m in pkgutil.iter_modules(dasrlib.__path__) if not m.name.startswith("_")]
     names.sort(key=lambda name: FLOOR_PLAN.index(name) if name in FLOOR_PLAN else len(FLOOR_PLAN))
-    title = "The library\n===========\n"
-    section = "\n{0}\n{1}\n\n.. automodule:: dasrlib.{0}\n"
-    return title + "".join(section.format(name, "-" * len(name)) for name in names)
+    found = {}
+    for name in names:
+        inside = {m.name for m in pkgutil.iter_modules([str(Path(dasrlib.__path__[0], name))])}
+        # A module with the name of what its package hands on is on the package's page already.
+        handed_on = getattr(importlib.import_module(f"dasrlib.{name}"), "__all__", ())
+        found[name] = sorted(inside.difference(handed_on))
+    return found
+
+
+def first_sentence(name: str) -> str:
+    """What a module is for, from its file alone: importing it may need a GPU's packages."""
+    path = Path(dasrlib.__path__[0], *name.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    sentence = [" ".join(text.split("\n\n")[0].split())]
+    plain_text(None, "module", name, None, None, sentence)
+    return " ".join(sentence)
+
+
+def api_page(name: str, inside: list[str]) -> str:
+    """A module's page; a package's also leads to the modules inside it."""
+    page = f"{name}\n{'=' * len(name)}\n\n.. automodule:: dasrlib.{name}\n"
+    if inside:
+        lines = "".join(f"   {module} <{name}.{module}>\n" for module in inside)
+        page += f"\n.. toctree::\n   :maxdepth: 1\n\n{lines}"
+    return page
+
+
+def write_api(folder: Path) -> None:
+    """A page for each module, and the page that lists them with what each is for."""
+    (folder / "api").mkdir(exist_ok=True)
+    listed, contents = "", ""
+    for name, inside in modules().items():
+        for module, below in [(name, inside), *((f"{name}.{m}", []) for m in inside)]:
+            page = api_page(module, below)
+            (folder / "api" / f"{module}.rst").write_text(page, encoding="utf-8")
+            listed += f":doc:`{module} <api/{module}>`\n   {first_sentence(module)}\n\n"
+        contents += f"   api/{name}\n"
+    text = API.format(modules=listed, contents=contents)
+    (folder / "api.rst").write_text(text, encoding="utf-8")
+
+
+API = """\
+The library
+===========
+
+In the order in which the paper is read: a module uses only those above it. ``dasrlib.`` stands
+before each name.
+
+{modules}
+.. toctree::
+   :hidden:
+
+{contents}"""
 
 
 # In a sentence: roles, code and *emphasis*.
@@ -104,12 +162,34 @@ def cover_picture(app, docname, source):
     """The picture of the quickstart on the cover, once it has been drawn."""
     picture = Path(app.srcdir) / "figures" / "quickstart.png"
     if docname == "index" and picture.exists():
-        source[0] = source[0].replace(
-            "% PICTURE", "![A photograph enlarged blind, beside bicubic](figures/quickstart.png)"
-        )
+        source[0] = source[0].replace("% PICTURE", COVER)
+
+
+COVER = """```{image} figures/quickstart.png
+:alt: A detail under three degrees of blur: given, enlarged by bicubic, enlarged blind, the original
+:class: cover
+```"""
+
+
+def figure_texts(app, doctree):
+    """A figure that a cell drew is called by what is written on it, not by its file's name."""
+    path = app.env.doc2path(app.env.docname)
+    if path.suffix != ".ipynb":
+        return
+    cells = nbformat.read(path, as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    texts = [o.data.get("text/plain", "") for o in outputs if "image/png" in o.get("data", {})]
+    places = [part for part in doctree.findall(nodes.container)
+              if part.get("nb_element") == "cell_code_output"]  # fmt: skip
+    images = [image for place in places for image in place.findall(nodes.image)]
+    # One that has no text keeps the file's name, which the proofreading reports.
+    for image, text in zip(images, texts, strict=True) if len(images) == len(texts) else ():
+        if text and not text.startswith("<"):
+            image["alt"] = text
 
 
 def setup(app):
-    (Path(app.srcdir) / "api.rst").write_text(api_page(), encoding="utf-8")
+    write_api(Path(app.srcdir))
     app.connect("autodoc-process-docstring", plain_text)
     app.connect("source-read", cover_picture)
+    app.connect("doctree-read", figure_texts)

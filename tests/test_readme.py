@@ -1,6 +1,7 @@
 """The numbers in README.md are those of the figures' runs."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -46,10 +47,48 @@ def test_the_minutes_are_those_of_the_record():
     assert f"{record['minutes']:.1f} minutes" in README
 
 
-def test_every_picture_is_there():
-    pictures = [part.split(")")[0] for part in README.split("](figures/")[1:]]
-    assert pictures
-    assert all((ROOT / "figures" / picture).is_file() for picture in pictures)
+def test_every_picture_and_every_link_is_there():
+    links = re.findall(r"(!?)\[([^\]]*)\]\(([^)]+)\)", README)
+    assert any(picture for picture, _, _ in links)
+    headings = [line.lstrip("# ") for line in README.splitlines() if line.startswith("#")]
+    places = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    for picture, text, target in links:
+        if target.startswith("https://"):
+            continue
+        if target.startswith("#"):
+            assert target[1:] in places
+        else:
+            assert (ROOT / target).is_file(), target
+        if picture:
+            assert len(text.split()) > 3, f"{target} needs a text that says what it shows"
+
+
+def test_every_notebook_has_its_row_and_its_seconds():
+    record = json.loads((ROOT / "docs" / "seconds-smoke.json").read_text())
+    assert record["profile"] == "smoke"
+    assert record["failed"] == []
+    section = README.split("## The notebooks")[1].split("\n## ")[0]
+    device = record["provenance"]["device"].replace("(R)", "").removesuffix(" Processor")
+    assert f"{device}, which" in " ".join(section.split())
+    assert record["provenance"]["cores"] == 2
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if " | " in line]
+    shown = {row[0]: float(row[-1]) for row in rows if row[0].isdigit()}
+    names = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    assert list(shown) == [name[:2] for name in names]
+    measured = {name[:2]: seconds for name, seconds in record["seconds"].items()}
+    assert shown == {number: round(seconds) for number, seconds in measured.items()}
+
+
+def test_a_newcomer_sees_it_all_on_one_screen():
+    """Picture, three sentences, two commands and whom it is for, before anything else."""
+    top = README.split("\n## ")[0]
+    assert len(top.split()) < 330
+    first = top.split("\n\n")[1]
+    assert len(re.findall(r"[a-z]\.(?:\s|$)", first.replace("et al.", ""))) == 3
+    assert top.count("![") == 1
+    assert "git clone" in top
+    assert "make report" in top
+    assert "Is it for you?" in top
 
 
 def test_the_speeds_are_those_of_the_bench():

@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from dasrlib import data
+from dasrlib.plots.alt_text import describe
 from dasrlib.plots.style import RC
 
 THROTTLE = 0.03  # seconds; moves of a slider that come closer together than this are one move
@@ -100,12 +101,14 @@ class Frame(ipw.VBox):
             figure = draw()
             file = io.BytesIO()
             figure.savefig(file, format="png")
+            self.first_words = describe(figure)
             plt.close(figure)
         self.first_frame = file.getvalue()
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         bundle: dict[str, Any] = super()._repr_mimebundle_(**options)
-        return {**bundle, "image/png": base64.b64encode(self.first_frame).decode()}
+        frame = base64.b64encode(self.first_frame).decode()
+        return {**bundle, "image/png": frame, "text/plain": self.first_words}
 
     def say(self, text: str, error: bool = False) -> None:
         """One line below the widget; an error stands out, and not by colour alone."""
