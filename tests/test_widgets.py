@@ -29,7 +29,8 @@ def control(lab: widgets.Frame, description: str):
 
 
 def shown(lab: widgets.Frame) -> tuple[str, str]:
-    return lab.children[1].value, lab.children[2].value
+    """The equation, and the pictures' html."""
+    return lab.children[1].value, "".join(part.value for part in lab.children[2].children)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -17,6 +21,7 @@ from dasrlib.plots.style import image_axes
 from dasrlib.widgets.frame import Frame, figure_html, row_html, uploaded
 
 SIZE = 256  # HR pixels; a multiple of 4, and cut to a multiple of 3
+SMALL = 126  # CSS pixels of the kernel, six to a weight, and of the spectra
 
 
 def middle(image: Tensor, size: int = SIZE) -> Tensor:
@@ -54,33 +59,64 @@ def _heat(array: Tensor) -> np.ndarray:
     return plt.get_cmap("viridis")(array.numpy())[..., :3].transpose(2, 0, 1)
 
 
+def _spectrum_html(title: str, image: Tensor, alt: str, note: str = "") -> str:
+    """The spectrum of a picture (3, H, W), a mean of four frequencies to a pixel."""
+    small = F.avg_pool2d(spectrum(image)[None, None], 2)[0, 0]
+    return figure_html(title, _heat(small), alt, SMALL, note)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Several threads gain nothing on so small a picture, and wait for each other where the
+    machine has other work: four times as long, measured on two cores that also train."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class _Controls:
     """The sliders, and the degradation they stand for."""
 
     def __init__(self, names: Sequence[str], scale: int) -> None:
-        style = {"description_width": "110px"}
+        # Three controls to a row of JupyterLab's width, one below the other on a phone.
+        style, wide = {"description_width": "90px"}, "290px"
 
         def slider(
             text: str, low: float, high: float, step: float, start: float, tip: str
         ) -> ipw.FloatSlider:
             return ipw.FloatSlider(
                 start, min=low, max=high, step=step, description=text, tooltip=tip,
-                style=style, readout_format=".1f",
+                style=style, readout_format=".1f", layout=ipw.Layout(width=wide),
             )  # fmt: skip
 
-        self.picture = ipw.Dropdown(options=list(names), description="picture", style=style)
-        self.upload = ipw.FileUpload(accept="image/*", multiple=False, description="your own")
-        self.kind = ipw.ToggleButtons(
-            options=["isotropic", "anisotropic"], description="kernel", style=style
-        )
+        def buttons(text: str, options: Sequence[Any], each: str, tip: str) -> ipw.ToggleButtons:
+            return ipw.ToggleButtons(
+                options=options, description=text, tooltip=tip,
+                style={**style, "button_width": each},
+                layout=ipw.Layout(width=wide, display="flex", margin="2px"),
+            )  # fmt: skip
+
+        self.picture = ipw.Dropdown(
+            options=list(names), description="picture", tooltip="the picture to degrade",
+            style=style, layout=ipw.Layout(width=wide),
+        )  # fmt: skip
+        self.upload = ipw.FileUpload(
+            accept="image/*", multiple=False, description="your own", tooltip="a picture of yours",
+            layout=ipw.Layout(width="192px", margin="2px 2px 2px 100px"),
+        )  # fmt: skip
+        kinds = ["isotropic", "anisotropic"]
+        self.kind = buttons("kernel", kinds, "92px", "the same in all directions, or not")
         self.sigma = slider("σ, HR pixels", 0.0, 5.0, 0.1, 2.0, "width of the round kernel")
         self.lambda1 = slider("λ₁, HR pixels", 0.2, 5.0, 0.1, 4.0, "width along the first axis")
         self.lambda2 = slider("λ₂, HR pixels", 0.2, 5.0, 0.1, 1.0, "width along the second axis")
         self.theta = slider("θ, degrees", 0.0, 180.0, 1.0, 30.0, "angle of the first axis")
         self.noise = slider("noise, of 255", 0.0, 50.0, 1.0, 0.0, "standard deviation")
-        self.scale = ipw.ToggleButtons(
-            options=[(f"×{s}", s) for s in SCALES], value=scale, description="scale", style=style
-        )
+        scales = [(f"×{s}", s) for s in SCALES]
+        self.scale = buttons("scale", scales, "60px", "how many times smaller LR is")
+        self.scale.value = scale
         self.kind.observe(lambda change: self._show(), names="value")
         self._show()
 
@@ -113,13 +149,23 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Fra
     """
     pictures = {name: middle(image) for name, image in images}
     controls = _Controls(list(pictures), scale)
-    formula, shown = ipw.HTMLMath(), ipw.HTML()
+    formula, before, after = ipw.HTMLMath(), ipw.HTML(), ipw.HTML()
+
+    def cut(name: str, s: int) -> Tensor:
+        hr = pictures[name]
+        return hr[..., : hr.shape[-2] // s * s, : hr.shape[-1] // s * s]
+
+    @functools.lru_cache(maxsize=1)  # what no slider changes
+    def given(name: str, s: int) -> tuple[str, str]:
+        hr = cut(name, s)
+        return (
+            figure_html("HR", hr, f"the picture {name}", SIZE),
+            _spectrum_html("spectrum, HR", hr, "frequencies before"),
+        )
 
     def parts() -> tuple[Degradations, Tensor, Tensor]:
         degradation = controls.degradation()
-        s = degradation.scale
-        hr = pictures[controls.picture.value]
-        hr = hr[..., : hr.shape[-2] // s * s, : hr.shape[-1] // s * s]
+        hr = cut(controls.picture.value, degradation.scale)
         lr = degrade(hr[None], degradation, torch.Generator().manual_seed(0))[0]
         return degradation, hr, lr
 
@@ -137,31 +183,36 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Fra
         return figure
 
     def compute() -> None:
-        degradation, hr, lr = parts()
-        kernel = degradation.kernels[0]
-        h, w = lr.shape[-2:]
+        with _one_thread():
+            degradation, _, lr = parts()
+            hr_html, hr_spectrum = given(controls.picture.value, degradation.scale)
+            kernel, (h, w) = degradation.kernels[0], lr.shape[-2:]
+            kernel_html = figure_html(
+                "kernel k",
+                _heat(kernel / kernel.max()),
+                _describe(degradation),
+                SMALL,
+                f"largest {kernel.max():.3f}",
+            )
+            lr_html = figure_html(
+                "LR, enlarged",
+                lr,
+                f"the picture, {_describe(degradation)}",
+                SIZE,
+                f"{w}×{h} pixels",
+            )
+            lr_spectrum = _spectrum_html(
+                "spectrum, LR", _enlarged(lr, degradation.scale),
+                "frequencies after: the outer ones, fine detail, are weaker",
+                "outside: fine detail",
+            )  # fmt: skip
         formula.value = equation(degradation)
-        shown.value = row_html(
-            [
-                figure_html("HR", hr, f"the picture {controls.picture.value}", SIZE),
-                figure_html(
-                    "kernel k", _heat(kernel / kernel.max()), _describe(degradation), 150,
-                    f"21×21, largest {kernel.max():.3f}",
-                ),
-                figure_html(
-                    "LR, enlarged", lr, f"the picture, {_describe(degradation)}", SIZE,
-                    f"{w}×{h} pixels",
-                ),
-                figure_html("spectrum, HR", _heat(spectrum(hr)), "frequencies before", 170),
-                figure_html(
-                    "spectrum, LR", _heat(spectrum(_enlarged(lr, degradation.scale))),
-                    "frequencies after: the outer ones, fine detail, are weaker", 170,
-                    "outside: fine detail",
-                ),
-            ]
-        )  # fmt: skip
+        before.value = hr_html
+        spectra = f"<div>{hr_spectrum}{lr_spectrum}</div>"
+        after.value = row_html([kernel_html, lr_html, spectra])
 
-    frame = Frame(controls.all(), [formula, shown], draw)
+    seen = ipw.HBox([before, after], layout=ipw.Layout(flex_flow="row wrap"))
+    frame = Frame(controls.all(), [formula, seen], draw)
 
     def add_upload(change: object) -> None:
         def add() -> None:
@@ -173,6 +224,7 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Fra
                     "choose one of at least 48×48 pixels"
                 )
             pictures[name] = picture
+            given.cache_clear()  # it may have another picture of this name
             controls.picture.options = list(pictures)
             controls.picture.value = name
 

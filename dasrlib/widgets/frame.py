@@ -22,6 +22,7 @@ from torch import Tensor
 
 from dasrlib import data
 from dasrlib.plots.style import RC
+from dasrlib.widgets.slider_names import SliderNames
 
 THROTTLE = 0.03  # seconds; moves of a slider that come closer together than this are one move
 
@@ -90,7 +91,8 @@ class Frame(ipw.VBox):
         # A screen reader is told when this text changes.
         self.status = ipw.HTML()
         box = ipw.HBox(list(controls), layout=ipw.Layout(flex_flow="row wrap"))
-        super().__init__([box, *outputs, self.status])
+        super().__init__([box, *outputs, self.status, SliderNames()])
+        self.add_class("dasr-frame")
         with plt.rc_context(RC):
             figure = draw()
             file = io.BytesIO()

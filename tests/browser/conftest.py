@@ -1,4 +1,4 @@
-"""A real JupyterLab in a real Chromium; without one of them these tests are skipped, with the reason.
+"""A real JupyterLab in a real Chromium; without them these tests are skipped, with the reason.
 
 DASR_CHROMIUM names a browser that is not on the path. Screenshots, and the times from a slider to
 the pixels, are left in build/browser.

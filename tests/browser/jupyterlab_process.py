@@ -1,9 +1,10 @@
-"""A JupyterLab of the tests' own: on the loopback address, with a token, on a copy of the notebooks."""
+"""A JupyterLab of the tests' own: on the loopback address, with a token, on a copied notebooks/."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -111,13 +112,11 @@ class JupyterLab:
                 for cell in notebook["cells"]
                 if "parameters" in cell["metadata"].get("tags", [])
             )
-            lines = "".join(cell["source"]).splitlines(keepends=True)
-            changed = [
-                f'profile = "{profile}"\n' if line.startswith("profile =") else line
-                for line in lines
-            ]
-            assert changed != lines, f"{path.name} has no profile to change"
-            cell["source"] = changed
+            source = "".join(cell["source"])
+            cell["source"] = re.sub(
+                r'^profile = "\w+"', f'profile = "{profile}"', source, flags=re.M
+            )
+            assert f'profile = "{profile}"' in cell["source"], f"{path.name} has no profile"
             path.write_text(json.dumps(notebook, ensure_ascii=False), encoding="utf-8")
 
     def write(self, name: str, cells: Sequence[str]) -> None:

@@ -6,14 +6,15 @@
         widget = lab.widget("degradation_lab")           # what the cell with this code put out
         before = widget.image("the picture, blurred").pixels()   # an image, by part of its alt text
         widget.slider("σ, HR pixels").press("ArrowRight", times=5)
-        widget.image("the picture, blurred").wait_for_change(before)
+        after = widget.image("the picture, blurred").wait_for_change(before)
         widget.screenshot("more-blur")                   # build/browser/more-blur.png
 
 Everything is done with the mouse and the keyboard, and everything is read off the page: `pixels()`
 are the pixels of the screen, `value` is the number a slider shows. Nothing here knows the Python
 behind a widget. Waiting is for a condition, never for a time; TIMEOUT is how long at most.
 
-    lab.open(name)  run_all()  errors()  unexecuted()  pictures()  theme("dark")  screenshot(name)
+    lab.open(name)  run_all()  run_cell(code)  errors()  unexecuted()  pictures()  broken()
+    lab.theme("dark")  resize(width)  menu(*path)  screenshot(name)
     lab.widget(code)    -> Widget
     lab.page            the Playwright page, for what has no word here
     widget.slider(label)    -> Slider:  value, drag(to), press(key, times), handle
@@ -21,8 +22,9 @@ behind a widget. Waiting is for a condition, never for a time; TIMEOUT is how lo
     widget.choose(label, option)    a drop-down list
     widget.click(text)              a button, one of several toggle buttons, a tick box
     widget.upload(button, name, content)
-    widget.equation()  text()  alert()  wait_for_text(text)  wait_for_alert(text)
-    widget.latency(act, alt)        seconds from the first event of act() to a new picture on the page
+    widget.equation()  text()  alert()      what it says now
+    widget.wait_for_equation(part)  wait_for_text(text)  wait_for_alert(text)
+    widget.latency(act, alt)        seconds from the first event of act() to new pixels
     widget.find(css)                a Playwright locator inside the widget
     drag(page, handle, dx, dy)      any handle by so many pixels, a divider for example
 """
@@ -40,14 +42,16 @@ from typing import Any
 import numpy as np
 from jupyterlab_process import ROOT, JupyterLab
 from PIL import Image
-from playwright.sync_api import FilePayload, Locator, Page, expect
+from playwright.sync_api import Error, FilePayload, Locator, Page, expect
 
 SCREENSHOTS = ROOT / "build" / "browser"
 TIMEOUT = 20  # seconds for one thing to appear; a machine that trains at the same time is slow
-RUN_TIMEOUT = 240  # seconds for a notebook in the smoke profile
+RUN_TIMEOUT = 600  # seconds for a notebook in the smoke profile
 INDICATOR = ".jp-Notebook-ExecutionIndicator"
 # JupyterLab shows a traceback as it shows what a program wrote to stderr, but in colours.
 ERROR = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']:has(.ansi-red-fg)"
+
+expect.set_options(timeout=TIMEOUT * 1000)
 
 # Installed in the page: remembers the first key or mouse event, and when, after it, the picture
 # that the selector finds became another one and was painted.
@@ -71,6 +75,16 @@ STOPWATCH = """([root, selector]) => {
   observer.observe(root, {childList: true, subtree: true, attributes: true});
   window.stopwatch = watch;
 }"""
+
+
+def until(
+    page: Page, condition: Callable[[], Any], otherwise: str, seconds: float = TIMEOUT
+) -> None:
+    """Waits for a condition, while the page lives on; AssertionError if it never comes."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{otherwise} within {seconds:g} s"
+        page.wait_for_timeout(50)
 
 
 def drag(page: Page, handle: Locator, dx: float, dy: float = 0, steps: int = 10) -> None:
@@ -131,20 +145,32 @@ class Picture:
         return self.locator.get_attribute("src") or ""
 
     def pixels(self) -> np.ndarray:
-        """What the screen shows where the picture is: (H, W, 3), 0 to 255."""
-        self.locator.scroll_into_view_if_needed()
-        with Image.open(io.BytesIO(self.locator.screenshot())) as shown:
-            return np.asarray(shown.convert("RGB")).astype(np.int16)
+        """What the screen shows where the picture is: (H, W, 3), 0 to 255.
+
+        Two pixels less on each side: a border between two pixels is half the page's colour.
+        """
+        end = time.monotonic() + TIMEOUT
+        while True:
+            try:
+                png = self.locator.screenshot()
+                break
+            except Error:  # the widget put another picture in its place just now
+                if time.monotonic() > end:
+                    raise
+        with Image.open(io.BytesIO(png)) as shown:
+            return np.asarray(shown.convert("RGB")).astype(np.int16)[2:-2, 2:-2]
 
     def wait_for_change(self, before: np.ndarray, seconds: float = TIMEOUT) -> np.ndarray:
         """The pixels, as soon as they are not those of before; AssertionError if they stay."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        now = before
+
+        def changed() -> bool:
+            nonlocal now
             now = self.pixels()
-            if now.shape != before.shape or np.abs(now - before).max() > 2:
-                return now
-            self.root.page.wait_for_timeout(100)
-        raise AssertionError(f"{self.selector} looks as it did {seconds:g} s ago")
+            return now.shape != before.shape or bool(np.abs(now - before).max() > 2)
+
+        until(self.root.page, changed, f"{self.selector} did not change", seconds)
+        return now
 
 
 class Widget:
@@ -201,6 +227,10 @@ class Widget:
         formula = self.root.locator("mjx-container mjx-assistive-mml").first
         return re.sub(r"\s+", "", formula.text_content() or "")
 
+    def wait_for_equation(self, part: str) -> None:
+        """Until the typeset equation has this in it."""
+        until(self.page, lambda: part in self.equation(), f"no {part} in the equation")
+
     def alert(self) -> str:
         """The error that the widget shows, or nothing."""
         alerts = self.root.get_by_role("alert")
@@ -212,14 +242,14 @@ class Widget:
         if text:
             expect(alert.filter(has_text=text).first).to_be_visible(timeout=TIMEOUT * 1000)
         else:
-            expect(alert).to_have_count(0, timeout=TIMEOUT * 1000)
+            expect(alert).to_have_count(0)
 
     def wait_for_text(self, text: str) -> None:
         """Until the widget shows this text."""
-        expect(self.root).to_contain_text(text, timeout=TIMEOUT * 1000)
+        expect(self.root).to_contain_text(text)
 
     def latency(self, act: Callable[[], Any], alt: str) -> float:
-        """Seconds from the first key or mouse event of act() until the image is a new one, painted."""
+        """Seconds from the first key or mouse event of act() until a new image is painted."""
         picture = self.image(alt)
         root = self.root.element_handle()
         self.page.evaluate(STOPWATCH, [root, picture.selector])
@@ -258,14 +288,8 @@ class Lab:
         self.notebook = self.page.locator(".jp-NotebookPanel .jp-Notebook")
         expect(self.notebook).to_be_visible(timeout=3 * TIMEOUT * 1000)
         # The page calls a kernel idle that has not been started: ask the server as well.
-        self._until(self.server.ready, 3 * TIMEOUT, "the kernel did not start")
+        until(self.page, self.server.ready, "the kernel did not start", 3 * TIMEOUT)
         expect(self.page.locator(f"{INDICATOR}[data-status=idle]")).to_have_count(1)
-
-    def _until(self, condition: Callable[[], bool], seconds: float, otherwise: str) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, f"{otherwise} in {seconds:g} s"
-            self.page.wait_for_timeout(100)
 
     def menu(self, *path: str) -> None:
         """Clicks through the menu bar: menu("Run", "Run All Cells")."""
@@ -281,6 +305,16 @@ class Lab:
         A cell that fails ends it as well: see errors() and unexecuted().
         """
         self.menu("Run", "Run All Cells")
+        self._wait_for_the_run(seconds)
+
+    def run_cell(self, code: str, seconds: float = RUN_TIMEOUT) -> None:
+        """Clicks into the one cell whose code has this in it, and runs it with Ctrl+Enter."""
+        cell = self._cell(code)
+        cell.locator(".cm-content").click()
+        self.page.keyboard.press("Control+Enter")
+        self._wait_for_the_run(seconds)
+
+    def _wait_for_the_run(self, seconds: float) -> None:
         self.page.wait_for_function(
             """indicator => {
               const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
@@ -313,33 +347,37 @@ class Lab:
         )
 
     def broken(self) -> list[str]:
-        """What should be on the page and is not: images that did not load, widgets without a view."""
+        """What is missing on the page: images that did not load, widgets without a view."""
         images = self.notebook.locator("img").evaluate_all(
             "all => all.filter(it => it.complete && !it.naturalWidth).map(it => it.src)"
         )
         views = self.notebook.get_by_text(re.compile("Error displaying widget|Loading widget"))
         return images + views.all_inner_texts()
 
+    def _cell(self, code: str) -> Locator:
+        source = self.page.locator(".jp-InputArea", has_text=code)
+        cells = self.notebook.locator(".jp-CodeCell").filter(has=source)
+        expect(cells).to_have_count(1)
+        return cells
+
     def widget(self, code: str) -> Widget:
-        """The output of the one cell whose code has this in it."""
-        cell = self.notebook.locator(".jp-CodeCell").filter(
-            has=self.page.locator(".jp-InputArea", has_text=code)
-        )
-        output = cell.last.locator(".jp-OutputArea-output .jupyter-widgets").first
-        expect(output).to_be_visible(timeout=TIMEOUT * 1000)
-        output.scroll_into_view_if_needed()
-        return Widget(cell.last.locator(".jp-OutputArea"))
+        """What the one cell whose code has this in it put out."""
+        output = self._cell(code).locator(".jp-OutputArea").first
+        view = output.locator(".jupyter-widgets").first
+        expect(view).to_be_visible(timeout=TIMEOUT * 1000)
+        view.scroll_into_view_if_needed()
+        return Widget(output)
 
     def theme(self, name: str) -> None:
-        """Settings > Theme > JupyterLab Dark or Light, until the page has it. name: light or dark."""
+        """Settings > Theme > JupyterLab Dark or Light, and waits for it. name: light or dark."""
         light = "true" if name == "light" else "false"
         body = self.page.locator(f'body[data-jp-theme-light="{light}"]')
         if not body.count():
             self.menu("Settings", "Theme", f"JupyterLab {name.capitalize()}")
             expect(body).to_have_count(1)
 
-    def narrow(self, width: int) -> None:
-        """A window of this width, in CSS pixels, with the side bar closed."""
+    def resize(self, width: int) -> None:
+        """A window of this width, in CSS pixels."""
         self.page.set_viewport_size({"width": width, "height": 1000})
 
     def screenshot(self, name: str) -> Path:
