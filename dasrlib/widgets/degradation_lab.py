@@ -206,10 +206,10 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Fra
                 "frequencies after: the outer ones, fine detail, are weaker",
                 "outside: fine detail",
             )  # fmt: skip
-        formula.value = equation(degradation)
         before.value = hr_html
         spectra = f"<div>{hr_spectrum}{lr_spectrum}</div>"
         after.value = row_html([kernel_html, lr_html, spectra])
+        formula.value = equation(degradation)  # last, as the page takes long to typeset it
 
     seen = ipw.HBox([before, after], layout=ipw.Layout(flex_flow="row wrap"))
     frame = Frame(controls.all(), [formula, seen], draw)

@@ -140,11 +140,12 @@ class Frame(ipw.VBox):
 
 
 class Throttled:
-    """Calls in quick succession become one, a moment after the first; the last values count."""
+    """The first call is answered at once; those that come soon after an answer become one, and the
+    last values count."""
 
     def __init__(self, function: Callable[[], None], seconds: float = THROTTLE) -> None:
         self.function, self.seconds = function, seconds
-        self.waiting = False
+        self.waiting, self.answered = False, 0.0
 
     def __call__(self) -> None:
         try:
@@ -154,8 +155,9 @@ class Throttled:
             return
         if not self.waiting:
             self.waiting = True
-            loop.call_later(self.seconds, self._call)
+            loop.call_at(self.answered + self.seconds, self._call, loop)
 
-    def _call(self) -> None:
+    def _call(self, loop: asyncio.AbstractEventLoop) -> None:
         self.waiting = False
         self.function()
+        self.answered = loop.time()
