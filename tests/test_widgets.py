@@ -100,8 +100,9 @@ def test_of_quick_moves_the_first_and_the_last_are_answered():
 
     async def drag() -> None:
         nonlocal position
-        later = Throttled(lambda: answers.append(position), seconds=0.2)
-        for position in range(1, 6):
+        later = Throttled(lambda: answers.append(position), seconds=1.0)
+        while position < 5:
+            position += 1
             later()
             await asyncio.sleep(0.01)
         while later.waiting:
