@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 from datetime import datetime, timezone
@@ -13,6 +14,7 @@ from PIL import Image
 from dasrlib import widgets
 from dasrlib.degradation import Degradations
 from dasrlib.widgets.degradation_lab import equation
+from dasrlib.widgets.frame import Throttled
 
 
 def texture(seed: int) -> torch.Tensor:
@@ -29,7 +31,8 @@ def control(lab: widgets.Frame, description: str):
 
 
 def shown(lab: widgets.Frame) -> tuple[str, str]:
-    return lab.children[1].value, lab.children[2].value
+    """The equation, and the pictures' html."""
+    return lab.children[1].value, "".join(part.value for part in lab.children[2].children)
 
 
 @pytest.mark.parametrize(
@@ -90,3 +93,22 @@ def test_without_a_kernel_there_is_the_first_frame(lab):
     assert "application/vnd.jupyter.widget-view+json" in bundle
     with Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))) as picture:
         assert picture.size[0] > 800
+
+
+def test_of_quick_moves_the_first_and_the_last_are_answered():
+    position, answers = 0, []
+
+    async def drag() -> None:
+        nonlocal position
+        later = Throttled(lambda: answers.append(position), seconds=1.0)
+        while position < 5:
+            position += 1
+            later()
+            await asyncio.sleep(0.01)
+        while later.waiting:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(drag())
+    assert answers[0] == 1
+    assert answers[-1] == 5
+    assert len(answers) < 5

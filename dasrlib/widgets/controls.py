@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import ipywidgets as ipw
 from torch import Tensor
@@ -30,30 +31,44 @@ class Controls:
     """
 
     def __init__(self, names: Sequence[str], scale: int, choose_scale: bool = True) -> None:
-        style = {"description_width": "110px"}
+        # Three controls to a row of JupyterLab's width, one below the other on a phone.
+        style, wide = {"description_width": "90px"}, "290px"
 
         def slider(
             text: str, low: float, high: float, step: float, start: float, tip: str
         ) -> ipw.FloatSlider:
             return ipw.FloatSlider(
                 start, min=low, max=high, step=step, description=text, tooltip=tip,
-                style=style, readout_format=".1f",
+                style=style, readout_format=".1f", layout=ipw.Layout(width=wide),
             )  # fmt: skip
 
-        self.picture = ipw.Dropdown(options=list(names), description="picture", style=style)
-        self.upload = ipw.FileUpload(accept="image/*", multiple=False, description="your own")
-        self.kind = ipw.ToggleButtons(
-            options=["isotropic", "anisotropic"], description="kernel", style=style
-        )
+        def buttons(text: str, options: Sequence[Any], each: str, tip: str) -> ipw.ToggleButtons:
+            return ipw.ToggleButtons(
+                options=options, description=text, tooltip=tip,
+                style={**style, "button_width": each},
+                layout=ipw.Layout(width=wide, display="flex", margin="2px"),
+            )  # fmt: skip
+
+        self.picture = ipw.Dropdown(
+            options=list(names), description="picture", tooltip="the picture to degrade",
+            style=style, layout=ipw.Layout(width=wide),
+        )  # fmt: skip
+        self.upload = ipw.FileUpload(
+            accept="image/*", multiple=False, description="your own", tooltip="a picture of yours",
+            layout=ipw.Layout(width="192px", margin="2px 2px 2px 100px"),
+        )  # fmt: skip
+        kinds = ["isotropic", "anisotropic"]
+        self.kind = buttons("kernel", kinds, "92px", "the same in all directions, or not")
         self.sigma = slider("σ, HR pixels", 0.0, 5.0, 0.1, 2.0, "width of the round kernel")
         self.lambda1 = slider("λ₁, HR pixels", 0.2, 5.0, 0.1, 4.0, "width along the first axis")
         self.lambda2 = slider("λ₂, HR pixels", 0.2, 5.0, 0.1, 1.0, "width along the second axis")
         self.theta = slider("θ, degrees", 0.0, 180.0, 1.0, 30.0, "angle of the first axis")
         self.noise = slider("noise, of 255", 0.0, 50.0, 1.0, 0.0, "standard deviation")
-        self.scale = ipw.ToggleButtons(
-            options=[(f"×{s}", s) for s in SCALES], value=scale, description="scale", style=style
-        )
-        self.scale.layout.display = None if choose_scale else "none"
+        scales = [(f"×{s}", s) for s in SCALES]
+        self.scale = buttons("scale", scales, "60px", "how many times smaller LR is")
+        self.scale.value = scale
+        if not choose_scale:
+            self.scale.layout.display = "none"
         self.kind.observe(lambda change: self._show(), names="value")
         self._show()
 

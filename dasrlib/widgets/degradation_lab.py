@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -16,6 +19,8 @@ from dasrlib.degradation import Degradations, degrade, resize_bicubic
 from dasrlib.plots.style import image_axes
 from dasrlib.widgets.controls import SIZE, Controls, describe, middle
 from dasrlib.widgets.frame import Frame, figure_html, row_html
+
+SMALL = 126  # CSS pixels of the kernel, six to a weight, and of the spectra
 
 
 def spectrum(image: Tensor) -> Tensor:
@@ -46,6 +51,24 @@ def _heat(array: Tensor) -> np.ndarray:
     return plt.get_cmap("viridis")(array.numpy())[..., :3].transpose(2, 0, 1)
 
 
+def _spectrum_html(title: str, image: Tensor, alt: str, note: str = "") -> str:
+    """The spectrum of a picture (3, H, W), a mean of four frequencies to a pixel."""
+    small = F.avg_pool2d(spectrum(image)[None, None], 2)[0, 0]
+    return figure_html(title, _heat(small), alt, SMALL, note)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Several threads gain nothing on so small a picture, and wait for each other where the
+    machine has other work: four times as long, measured on two cores that also train."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Frame:
     """Sliders for σ or λ1, λ2, θ, for noise and scale; shows the kernel, the LR picture enlarged,
     the spectrum before and after, and the equation with the current numbers (§3.1).
@@ -54,13 +77,23 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Fra
     """
     pictures = {name: middle(image) for name, image in images}
     controls = Controls(list(pictures), scale)
-    formula, shown = ipw.HTMLMath(), ipw.HTML()
+    formula, before, after = ipw.HTMLMath(), ipw.HTML(), ipw.HTML()
+
+    def cut(name: str, s: int) -> Tensor:
+        hr = pictures[name]
+        return hr[..., : hr.shape[-2] // s * s, : hr.shape[-1] // s * s]
+
+    @functools.lru_cache(maxsize=1)  # what no slider changes
+    def given(name: str, s: int) -> tuple[str, str]:
+        hr = cut(name, s)
+        return (
+            figure_html("HR", hr, f"the picture {name}", SIZE),
+            _spectrum_html("spectrum, HR", hr, "frequencies before"),
+        )
 
     def parts() -> tuple[Degradations, Tensor, Tensor]:
         degradation = controls.degradation()
-        s = degradation.scale
-        hr = pictures[controls.picture.value]
-        hr = hr[..., : hr.shape[-2] // s * s, : hr.shape[-1] // s * s]
+        hr = cut(controls.picture.value, degradation.scale)
         lr = degrade(hr[None], degradation, torch.Generator().manual_seed(0))[0]
         return degradation, hr, lr
 
@@ -78,32 +111,39 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Fra
         return figure
 
     def compute() -> None:
-        degradation, hr, lr = parts()
-        kernel = degradation.kernels[0]
-        h, w = lr.shape[-2:]
-        formula.value = equation(degradation)
-        shown.value = row_html(
-            [
-                figure_html("HR", hr, f"the picture {controls.picture.value}", SIZE),
-                figure_html(
-                    "kernel k", _heat(kernel / kernel.max()), describe(degradation), 150,
-                    f"21×21, largest {kernel.max():.3f}",
-                ),
-                figure_html(
-                    "LR, enlarged", lr, f"the picture, {describe(degradation)}", SIZE,
-                    f"{w}×{h} pixels",
-                ),
-                figure_html("spectrum, HR", _heat(spectrum(hr)), "frequencies before", 170),
-                figure_html(
-                    "spectrum, LR", _heat(spectrum(_enlarged(lr, degradation.scale))),
-                    "frequencies after: the outer ones, fine detail, are weaker", 170,
-                    "outside: fine detail",
-                ),
-            ]
-        )  # fmt: skip
+        with _one_thread():
+            degradation, _, lr = parts()
+            hr_html, hr_spectrum = given(controls.picture.value, degradation.scale)
+            kernel, (h, w) = degradation.kernels[0], lr.shape[-2:]
+            kernel_html = figure_html(
+                "kernel k",
+                _heat(kernel / kernel.max()),
+                describe(degradation),
+                SMALL,
+                f"largest {kernel.max():.3f}",
+            )
+            lr_html = figure_html(
+                "LR, enlarged",
+                lr,
+                f"the picture, {describe(degradation)}",
+                SIZE,
+                f"{w}×{h} pixels",
+            )
+            lr_spectrum = _spectrum_html(
+                "spectrum, LR", _enlarged(lr, degradation.scale),
+                "frequencies after: the outer ones, fine detail, are weaker",
+                "outside: fine detail",
+            )  # fmt: skip
+        before.value = hr_html
+        spectra = f"<div>{hr_spectrum}{lr_spectrum}</div>"
+        after.value = row_html([kernel_html, lr_html, spectra])
+        formula.value = equation(degradation)  # last, as the page takes long to typeset it
 
-    frame = Frame(controls.all(), [formula, shown], draw)
+    seen = ipw.HBox([before, after], layout=ipw.Layout(flex_flow="row wrap"))
+    frame = Frame(controls.all(), [formula, seen], draw)
 
+    # Before the upload is: it may be another picture of a name that is there.
+    controls.upload.observe(lambda change: given.cache_clear(), names="value")
     controls.accept_uploads(frame, pictures)
     frame.answer(controls.moved(), compute)
     return frame

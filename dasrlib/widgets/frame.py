@@ -23,6 +23,7 @@ from torch import Tensor
 from dasrlib import data
 from dasrlib.plots.alt_text import describe
 from dasrlib.plots.style import RC
+from dasrlib.widgets.slider_names import SliderNames
 
 THROTTLE = 0.03  # seconds; moves of a slider that come closer together than this are one move
 REST = 0.25  # seconds; a slider that has not moved for so long counts as let go
@@ -96,7 +97,8 @@ class Frame(ipw.VBox):
         self.status = ipw.HTML()
         self.computing = False
         box = ipw.HBox(list(controls), layout=ipw.Layout(flex_flow="row wrap"))
-        super().__init__([box, *outputs, self.status])
+        super().__init__([box, *outputs, self.status, SliderNames()])
+        self.add_class("dasr-frame")
         with plt.rc_context(RC):
             figure = draw()
             file = io.BytesIO()
@@ -170,11 +172,12 @@ class Frame(ipw.VBox):
 
 
 class Throttled:
-    """Calls in quick succession become one, a moment after the first; the last values count."""
+    """The first call is answered at once; those that come soon after an answer become one, and the
+    last values count."""
 
     def __init__(self, function: Callable[[], None], seconds: float = THROTTLE) -> None:
         self.function, self.seconds = function, seconds
-        self.waiting = False
+        self.waiting, self.answered = False, 0.0
 
     def __call__(self) -> None:
         try:
@@ -184,11 +187,12 @@ class Throttled:
             return
         if not self.waiting:
             self.waiting = True
-            loop.call_later(self.seconds, self._call)
+            loop.call_at(self.answered + self.seconds, self._call, loop)
 
-    def _call(self) -> None:
+    def _call(self, loop: asyncio.AbstractEventLoop) -> None:
         self.waiting = False
         self.function()
+        self.answered = loop.time()
 
 
 class AtRest:

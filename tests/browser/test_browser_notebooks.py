@@ -1,0 +1,20 @@
+"""Each notebook, opened and run from the menu in a real JupyterLab, as a student does it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+@pytest.mark.parametrize("name", [path.stem for path in NOTEBOOKS])
+def test_runs_from_the_menu(lab, name: str) -> None:
+    lab.open(name)
+    lab.run_all()
+    lab.screenshot(name)
+    assert lab.errors() == []
+    assert lab.unexecuted() == []
+    assert lab.broken() == []
+    assert lab.pictures() >= 3
