@@ -151,24 +151,26 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Fra
     controls = _Controls(list(pictures), scale)
     formula, before, after = ipw.HTMLMath(), ipw.HTML(), ipw.HTML()
 
-    @functools.lru_cache(maxsize=1)
-    def given(name: str, picture: Tensor, s: int) -> tuple[Tensor, str, str]:
-        """What no slider changes: HR, cut to whole LR pixels, its html, and its spectrum's."""
-        hr = picture[..., : picture.shape[-2] // s * s, : picture.shape[-1] // s * s]
+    def cut(name: str, s: int) -> Tensor:
+        hr = pictures[name]
+        return hr[..., : hr.shape[-2] // s * s, : hr.shape[-1] // s * s]
+
+    @functools.lru_cache(maxsize=1)  # what no slider changes
+    def given(name: str, s: int) -> tuple[str, str]:
+        hr = cut(name, s)
         return (
-            hr,
             figure_html("HR", hr, f"the picture {name}", SIZE),
             _spectrum_html("spectrum, HR", hr, "frequencies before"),
         )
 
-    def parts() -> tuple[Degradations, Tensor, Tensor, str, str]:
-        degradation, name = controls.degradation(), controls.picture.value
-        hr, html, its_spectrum = given(name, pictures[name], degradation.scale)
+    def parts() -> tuple[Degradations, Tensor, Tensor]:
+        degradation = controls.degradation()
+        hr = cut(controls.picture.value, degradation.scale)
         lr = degrade(hr[None], degradation, torch.Generator().manual_seed(0))[0]
-        return degradation, hr, lr, html, its_spectrum
+        return degradation, hr, lr
 
     def draw() -> Figure:
-        degradation, hr, lr, *_ = parts()
+        degradation, hr, lr = parts()
         panels = [
             ("HR", hr), ("kernel", degradation.kernels[0] / degradation.kernels[0].max()),
             (f"LR, enlarged {degradation.scale} times", lr), ("spectrum, HR", spectrum(hr)),
@@ -182,7 +184,8 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Fra
 
     def compute() -> None:
         with _one_thread():
-            degradation, _, lr, hr_html, hr_spectrum = parts()
+            degradation, _, lr = parts()
+            hr_html, hr_spectrum = given(controls.picture.value, degradation.scale)
             kernel, (h, w) = degradation.kernels[0], lr.shape[-2:]
             kernel_html = figure_html(
                 "kernel k",
@@ -221,6 +224,7 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Fra
                     "choose one of at least 48×48 pixels"
                 )
             pictures[name] = picture
+            given.cache_clear()  # it may have another picture of this name
             controls.picture.options = list(pictures)
             controls.picture.value = name
 
