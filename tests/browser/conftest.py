@@ -96,6 +96,14 @@ def opened(jupyterlab, browser) -> Iterator:
     jupyterlab.end_kernels()
 
 
+@pytest.fixture(autouse=True)
+def _last_sight_of_a_shared_page(request: pytest.FixtureRequest) -> Iterator[None]:
+    failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed and "opened" in request.fixturenames:
+        request.getfixturevalue("opened").screenshot(f"failed-{request.node.name}")
+
+
 @pytest.fixture(scope="session")
 def timings() -> Iterator[dict[str, list[float]]]:
     """Seconds from a slider's event to the new pixels, by a name: kept for the record, no test."""

@@ -18,3 +18,13 @@ def test_runs_from_the_menu(lab, name: str) -> None:
     assert lab.unexecuted() == []
     assert lab.broken() == []
     assert lab.pictures() >= 3
+
+
+def test_a_cell_that_fails_is_seen(lab) -> None:
+    lab.server.write("broken", ["1", "1 / 0", "2"])
+    lab.open("broken")
+    lab.run_all()
+    (error,) = lab.errors()
+    assert "ZeroDivisionError" in error
+    assert lab.unexecuted() == ["2"]
+    assert lab.pictures() == 0
