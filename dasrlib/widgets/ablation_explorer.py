@@ -18,8 +18,8 @@ from dasrlib import evaluation, figures, paper
 from dasrlib.degradation import DegradationSpace
 from dasrlib.network import BlindSR
 from dasrlib.plots import explorer as draw
+from dasrlib.widgets.controls import SIZE
 from dasrlib.widgets.curves import curves_svg, key_html
-from dasrlib.widgets.degradation_lab import SIZE
 from dasrlib.widgets.frame import Frame, figure_html, row_html
 from dasrlib.widgets.restorations import BICUBIC, Key, Restorations, bundled
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ from dasrlib import weights as weights_module
 from dasrlib.degradation import quantise, resize_bicubic
 from dasrlib.network import BlindSR
 from dasrlib.plots.degradation import pictures as drawn
+from dasrlib.widgets.controls import middle
 from dasrlib.widgets.enlargement import Enlargement, State
-from dasrlib.widgets.frame import Frame, Throttled
+from dasrlib.widgets.frame import Frame, Throttled, opened
 from dasrlib.widgets.levels import aligned, encoded
 
 HERE = Path(__file__).parent
@@ -72,10 +72,7 @@ class BeforeAfter(Frame):
 
     def _first(self) -> Figure:
         name, image = next(iter(self.pictures.items()))
-        h, w = image.shape[-2:]
-        top, left = max(0, h - FIRST) // 2, max(0, w - FIRST) // 2
-        lr = image[:, top : top + FIRST, left : left + FIRST]
-        s = self.model.scale
+        lr, s = middle(image, FIRST), self.model.scale
         bicubic = quantise(resize_bicubic(lr[None], s))[0]
         sr = inference.upscale(lr, self.model, TILE)
         return drawn({f"{name}: bicubic ×{s}": bicubic, f"DASR ×{s}": sr}, height=4)
@@ -148,14 +145,8 @@ class BeforeAfter(Frame):
             self._start(name, lambda: self._read(name, file))
 
     def _read(self, name: str, file: bytes) -> Tensor:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / name
-            path.write_bytes(file)
-            try:
-                image = data.load_bytes(path)
-            except ValueError as error:
-                raise ValueError(str(error).replace(str(path), name)) from error
-        self.pictures[name] = image
+        # As bytes: of a phone's picture, a quarter of the memory.
+        self.pictures[name] = image = opened(name, file, data.load_bytes)
         return image
 
     def again(self) -> None:

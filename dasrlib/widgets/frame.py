@@ -63,20 +63,29 @@ def row_html(parts: Sequence[str]) -> str:
     return f'<div style="display:flex;flex-wrap:wrap;align-items:flex-start">{"".join(parts)}</div>'
 
 
-def uploaded(upload: ipw.FileUpload) -> tuple[str, Tensor]:
-    """The newest upload: its name, and the picture (3, H, W) in [0, 1].
+def opened(
+    name: str,
+    content: bytes | memoryview,
+    load: Callable[[Path], Tensor] = data.load_image,
+) -> Tensor:
+    """The picture (3, H, W) in a file that came from the browser.
 
-    Raises what data.load_image raises, in the file's own name.
+    Raises what load raises, in the file's own name.
     """
-    file = upload.value[-1]
-    name = Path(file["name"]).name
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
-        path.write_bytes(file["content"])
+        path.write_bytes(content)
         try:
-            return name, data.load_image(path)
+            return load(path)
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), name)) from error
+
+
+def uploaded(upload: ipw.FileUpload) -> tuple[str, Tensor]:
+    """The newest upload: its name, and the picture (3, H, W) in [0, 1]."""
+    file = upload.value[-1]
+    name = Path(file["name"]).name
+    return name, opened(name, file["content"])
 
 
 class Frame(ipw.VBox):
