@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import pytest
+import torch
 
 from dasrlib.widgets import frame
+from dasrlib.widgets.background import computed
 from dasrlib.widgets.frame import COMPUTING, Frame
 
 
@@ -101,6 +104,28 @@ def test_the_quick_answer_comes_while_the_slow_one_is_computed(shared, slider):
     shared.answer_at_rest([slider], slow, shown.append)
     asyncio.run(move())
     assert shared.status.value == ""
+
+
+def test_each_computation_has_its_cores_and_gives_them_back():
+    def of_a_new_thread() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    async def session() -> list[int]:
+        found = [await computed(torch.get_num_threads, cores=1), of_a_new_thread()]
+        with pytest.raises(ValueError, match="no"):
+            await computed(fail, cores=1)
+        return [*found, await computed(torch.get_num_threads), of_a_new_thread()]
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert asyncio.run(session()) == [1, 2, 2, 2]
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_goes_wrong_in_the_thread_shows_in_the_widget(shared, slider):

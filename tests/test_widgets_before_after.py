@@ -246,6 +246,35 @@ def test_what_is_looked_at_is_enlarged_first(browser, monkeypatch):
     assert order[1] == (128, 256)
 
 
+def test_it_takes_the_kernels_cores_whatever_another_thread_has_set(browser, monkeypatch):
+    found, is_set, go_on = [], threading.Event(), threading.Event()
+
+    def on_one_core() -> None:
+        torch.set_num_threads(1)
+        is_set.set()
+        assert go_on.wait(60)
+
+    in_tiles = inference.in_tiles
+
+    def counted(*arguments):
+        found.append(torch.get_num_threads())
+        return in_tiles(*arguments)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    other = threading.Thread(target=on_one_core)
+    try:
+        other.start()
+        assert is_set.wait(60)
+        monkeypatch.setattr(inference, "in_tiles", counted)
+        browser.open()
+        assert found == [2]
+    finally:
+        go_on.set()
+        other.join()
+        torch.set_num_threads(before)
+
+
 def test_with_the_last_view_the_work_ends(browser, monkeypatch):
     gate = Gate(monkeypatch, 2)
     browser.tell("hello", view="a")

@@ -68,10 +68,15 @@ class Enlargement:
             self.state = state
             tell(state)
 
+        cores = torch.get_num_threads()
+
         def run() -> None:
-            _give_way()
             say(self.state)
             try:
+                # A new thread would begin with the number that any thread has set last, and that
+                # is one while another widget computes behind the page.
+                torch.set_num_threads(cores)
+                _give_way()
                 self._run(say)
             except Exception as error:  # whatever it is, it shows
                 text = str(error) or type(error).__name__

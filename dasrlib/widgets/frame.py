@@ -22,6 +22,7 @@ from torch import Tensor
 
 from dasrlib import data
 from dasrlib.plots.style import RC
+from dasrlib.widgets.background import computed
 
 THROTTLE = 0.03  # seconds; moves of a slider that come closer together than this are one move
 REST = 0.25  # seconds; a slider that has not moved for so long counts as let go
@@ -231,7 +232,7 @@ class AtRest:
         async with self.one_at_a_time:
             if call != self.calls:
                 return
-            work = asyncio.get_running_loop().run_in_executor(None, self.compute)
+            work = computed(self.compute)
             await asyncio.wait([work])
         if call == self.calls:
             self.finish(work.result)
