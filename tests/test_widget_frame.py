@@ -106,6 +106,30 @@ def test_the_quick_answer_comes_while_the_slow_one_is_computed(shared, slider):
     assert shared.status.value == ""
 
 
+def test_an_error_stays_until_its_own_computation_succeeds(shared, slider):
+    def quick() -> None:
+        if slider.value == 1:
+            raise ValueError("one is not allowed")
+
+    def slow() -> int:
+        if slider.value == 2:
+            raise ValueError("two is not allowed")
+        return slider.value
+
+    other = ipw.IntSlider(0)
+    shared.answer([slider, other], quick)
+    shared.answer_at_rest([slider], slow, lambda value: None)
+    slider.value = 1
+    assert "one is not allowed" in shared.status.value
+    slider.value = 2
+    assert "two is not allowed" in shared.status.value
+    other.value = 1
+    assert "two is not allowed" in shared.status.value
+    assert 'role="alert"' in shared.status.value
+    slider.value = 3
+    assert shared.status.value == ""
+
+
 def test_each_computation_has_its_cores_and_gives_them_back():
     def of_a_new_thread() -> int:
         with ThreadPoolExecutor(1) as pool:

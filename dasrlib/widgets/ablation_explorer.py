@@ -21,7 +21,7 @@ from dasrlib.plots import explorer as draw
 from dasrlib.widgets.background import computed
 from dasrlib.widgets.controls import SIZE
 from dasrlib.widgets.curves import curves_svg, key_html
-from dasrlib.widgets.frame import REST, Frame, figure_html, row_html
+from dasrlib.widgets.frame import REST, Frame, figure_html, in_words, row_html
 from dasrlib.widgets.restorations import BICUBIC, Key, Restorations, bundled
 
 HIGH = 5.0  # HR pixels: the supplement's widest unseen kernel
@@ -127,7 +127,7 @@ class _Explorer:
         try:
             return self.restored.restore(key)
         except Exception as error:  # whatever it is: it is told in the widget
-            return f"{draw.title(key[1])}, σ = {key[2]:g}: {str(error) or type(error).__name__}"
+            return f"{draw.title(key[1])}, σ = {key[2]:g}: {in_words(error)}"
 
     def settle(self, key: Key, result: tuple[Tensor, float] | str) -> None:
         if isinstance(result, str):
@@ -157,7 +157,7 @@ class _Explorer:
                 self.show(crops=todo[0] == self.key(todo[0][1]))
             self.tell()
         except Exception as error:  # nobody waits for a task: what ends it must be told here
-            self.failed[self.key("")] = str(error) or type(error).__name__
+            self.failed[self.key("")] = in_words(error)
             self.tell()
         finally:
             self.task = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from dasrlib.network import BlindSR
 from dasrlib.plots.degradation import pictures as drawn
 from dasrlib.widgets.controls import middle
 from dasrlib.widgets.enlargement import Enlargement, State
-from dasrlib.widgets.frame import Frame, Throttled, opened
+from dasrlib.widgets.frame import Frame, Throttled, in_words, opened
 from dasrlib.widgets.levels import aligned, encoded
 
 HERE = Path(__file__).parent
@@ -91,12 +92,9 @@ class BeforeAfter(Frame):
             "cancel": self.cancel,
             "save": self.save,
         }
-        try:
-            answers[message["kind"]]()
-        except Exception as error:  # whatever it is, it shows
-            self.say(str(error) or type(error).__name__, error=True)
-            if message["kind"] == "upload":
-                viewer.send({"kind": "refused"})
+        wrong = self.attempt(lambda: answers[message["kind"]]())
+        if wrong and message["kind"] == "upload":
+            viewer.send({"kind": "refused"})
 
     def hello(self, view: str) -> None:
         """A view was opened; with the first one, the first picture is started."""
@@ -108,7 +106,8 @@ class BeforeAfter(Frame):
         """A view looks at a part: top, left, bottom, right in SR pixels, and its width on the
         screen in "pixels". once: not when the part changes."""
         if not once:
-            self.looks[view] = box
+            self.looks.pop(view, None)
+            self.looks[view] = box  # the newest is the last
         self._show(view, box, once)
 
     def gone(self, view: str) -> None:
@@ -173,7 +172,7 @@ class BeforeAfter(Frame):
         if error is None:
             self.say(f"written: {path.name}, in the notebook's folder")
         else:
-            self.say(str(error), error=True)
+            self.say(in_words(error), error=True)
 
     # What the enlargement says
 
@@ -188,11 +187,13 @@ class BeforeAfter(Frame):
     def _soon(self, function: Callable[[], None]) -> None:
         """Runs it where widgets may be changed: in the kernel's loop, where there is one."""
         if self._loop is None or self._loop.is_closed():
-            function()
+            self.attempt(function)
         else:
-            self._loop.call_soon_threadsafe(function)
+            self._loop.call_soon_threadsafe(self.attempt, function)
 
     def _changed(self, job: Enlargement, state: State) -> None:
+        if job not in (self.reading, self.enlargement):
+            return  # another picture was chosen meanwhile
         if job is self.reading and job.sr is not None:
             if self.enlargement is not None:
                 self.enlargement.cancel()
@@ -215,7 +216,7 @@ class BeforeAfter(Frame):
     def _show_stale(self) -> None:
         stale, self._stale = self._stale & set(self.looks), set()
         for view in stale:
-            self._show(view, self.looks[view])
+            self.attempt(partial(self._show, view, self.looks[view]))
 
     def _tell(self, state: State) -> None:
         with self.viewer.hold_sync():

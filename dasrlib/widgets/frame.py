@@ -8,7 +8,6 @@ import base64
 import html
 import io
 import tempfile
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,6 +63,11 @@ def row_html(parts: Sequence[str]) -> str:
     return f'<div style="display:flex;flex-wrap:wrap;align-items:flex-start">{"".join(parts)}</div>'
 
 
+def in_words(error: Exception) -> str:
+    """What went wrong, of an error without words its kind."""
+    return str(error) or type(error).__name__
+
+
 def opened(
     name: str,
     content: bytes | memoryview,
@@ -104,6 +108,7 @@ class Frame(ipw.VBox):
         # A screen reader is told when this text changes.
         self.status = ipw.HTML()
         self.computing = False
+        self.wrong: dict[object, str] = {}
         box = ipw.HBox(list(controls), layout=ipw.Layout(flex_flow="row wrap"))
         super().__init__([box, *outputs, self.status])
         with plt.rc_context(RC):
@@ -126,17 +131,30 @@ class Frame(ipw.VBox):
             f'<div role="{role}" style="{colour}">{mark}{html.escape(text)}</div>' if text else ""
         )
 
-    def guarded(self, compute: Callable[[], None]) -> Callable[[], None]:
-        """The computation, with what goes wrong in it shown in the widget."""
+    def attempt(self, compute: Callable[[], None]) -> str:
+        """Computes; what goes wrong shows in the widget and is returned in words, "" if nothing."""
+        try:
+            compute()
+        except Exception as error:  # whatever it is: a slider must never be dead in silence
+            self.say(in_words(error), error=True)
+            return in_words(error)
+        return ""
+
+    def guarded(self, compute: Callable[[], None], about: object = None) -> Callable[[], None]:
+        """The computation, with what goes wrong in it shown in the widget.
+
+        about: names the part of the widget that the computation renews. While that part is not
+        what the sliders say, its error stays, whatever else succeeds.
+        """
 
         def shown() -> None:
-            try:
-                compute()
-            except Exception as error:  # whatever it is: a slider must never be dead in silence
-                detail = str(error) or traceback.format_exception_only(error)[-1].strip()
-                self.say(detail, error=True)
-            else:
-                self.say(COMPUTING if self.computing else "")
+            self.wrong.pop(about, None)
+            wrong = self.attempt(compute)
+            if wrong and about is not None:
+                self.wrong[about] = wrong
+            if not wrong:
+                left = next(iter(self.wrong.values()), "")
+                self.say(left or (COMPUTING if self.computing else ""), error=bool(left))
 
         return shown
 
@@ -144,7 +162,7 @@ class Frame(ipw.VBox):
         self, sliders: Sequence[ipw.Widget], compute: Callable[[], None]
     ) -> Callable[[], None]:
         """Computes now, and when one of the sliders has a new value; returns the computation."""
-        run = self.guarded(compute)
+        run = self.guarded(compute, about=compute)
         later = Throttled(run)
         for slider in sliders:
             slider.observe(lambda change: later(), names="value")
@@ -162,12 +180,13 @@ class Frame(ipw.VBox):
 
         def finish(result: Callable[[], T]) -> None:
             self.computing = False
-            self.guarded(lambda: show(result()))()
+            self.guarded(lambda: show(result()), about=compute)()
 
         rested = AtRest(compute, finish)
 
         def moved(change: object) -> None:
             self.computing = True
+            self.wrong.pop(compute, None)
             self.say(COMPUTING)
             rested()
 
