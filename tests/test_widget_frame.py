@@ -10,6 +10,7 @@ import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from waiting import until
 
 from dasrlib.widgets import frame
 from dasrlib.widgets.background import computed
@@ -25,14 +26,6 @@ def slider() -> ipw.IntSlider:
 def shared(slider, monkeypatch) -> Frame:
     monkeypatch.setattr(frame.AtRest.__init__, "__defaults__", (0.05,))
     return Frame([slider], [], plt.figure)
-
-
-async def until(condition) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("it never came")
 
 
 def test_moves_are_computed_once_when_the_slider_rests_and_not_on_its_thread(shared, slider):

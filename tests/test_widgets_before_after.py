@@ -3,6 +3,7 @@ cancelled, and what goes wrong shows."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import threading
@@ -13,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from smooth_pictures import picture, pixels
+from waiting import until
 
 from dasrlib import data, inference, widgets
 from dasrlib.degradation import quantise, resize_bicubic
@@ -265,14 +267,17 @@ def test_what_goes_wrong_with_a_new_tile_shows(browser, monkeypatch):
     def broken(*arguments):
         raise RuntimeError("no more memory")
 
+    async def session() -> None:
+        browser.tell("hello", view="a")
+        await until(lambda: gate.held.is_set() and browser.frame.enlargement)
+        browser.look(0, 0, 200, 280, 280)
+        monkeypatch.setattr(module, "encoded", broken)
+        gate.go_on.set()
+        await until(lambda: "no more memory" in browser.frame.status.value)
+        await until(lambda: browser.frame.viewer.finished)
+
     gate = Gate(monkeypatch, 6)  # all read, none enlarged
-    browser.tell("hello", view="a")
-    assert gate.held.wait(60)
-    browser.look(0, 0, 200, 280, 280)
-    monkeypatch.setattr(module, "encoded", broken)
-    gate.go_on.set()
-    browser.wait()
-    assert "no more memory" in browser.frame.status.value
+    asyncio.run(session())
 
 
 def test_with_the_last_view_the_work_ends(browser, monkeypatch):
