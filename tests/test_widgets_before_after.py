@@ -204,7 +204,7 @@ def test_what_is_looked_at_is_enlarged_first(browser, monkeypatch):
     assert order[1] == (128, 256)
 
 
-def test_it_takes_the_kernels_cores_whatever_another_thread_has_set(browser, monkeypatch):
+def test_it_takes_the_kernels_cores_whatever_another_thread_has_set(browser):
     found, is_set, go_on = [], threading.Event(), threading.Event()
 
     def on_one_core() -> None:
@@ -212,11 +212,9 @@ def test_it_takes_the_kernels_cores_whatever_another_thread_has_set(browser, mon
         is_set.set()
         assert go_on.wait(60)
 
-    in_tiles = inference.in_tiles
-
-    def counted(*arguments):
+    def load() -> torch.Tensor:
         found.append(torch.get_num_threads())
-        return in_tiles(*arguments)
+        return picture(40, 40)
 
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -224,8 +222,8 @@ def test_it_takes_the_kernels_cores_whatever_another_thread_has_set(browser, mon
     try:
         other.start()
         assert is_set.wait(60)
-        monkeypatch.setattr(inference, "in_tiles", counted)
-        browser.open()
+        browser.frame._start("one", load)
+        browser.wait()
         assert found == [2]
     finally:
         go_on.set()
