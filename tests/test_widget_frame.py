@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import pytest
+import torch
+from waiting import until
 
 from dasrlib.widgets import frame
+from dasrlib.widgets.background import computed
 from dasrlib.widgets.frame import COMPUTING, Frame
 
 
@@ -22,14 +26,6 @@ def slider() -> ipw.IntSlider:
 def shared(slider, monkeypatch) -> Frame:
     monkeypatch.setattr(frame.AtRest.__init__, "__defaults__", (0.05,))
     return Frame([slider], [], plt.figure)
-
-
-async def until(condition) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("it never came")
 
 
 def test_moves_are_computed_once_when_the_slider_rests_and_not_on_its_thread(shared, slider):
@@ -101,6 +97,52 @@ def test_the_quick_answer_comes_while_the_slow_one_is_computed(shared, slider):
     shared.answer_at_rest([slider], slow, shown.append)
     asyncio.run(move())
     assert shared.status.value == ""
+
+
+def test_an_error_stays_until_its_own_computation_succeeds(shared, slider):
+    def quick() -> None:
+        if slider.value == 1:
+            raise ValueError("one is not allowed")
+
+    def slow() -> int:
+        if slider.value == 2:
+            raise ValueError("two is not allowed")
+        return slider.value
+
+    other = ipw.IntSlider(0)
+    shared.answer([slider, other], quick)
+    shared.answer_at_rest([slider], slow, lambda value: None)
+    slider.value = 1
+    assert "one is not allowed" in shared.status.value
+    slider.value = 2
+    assert "two is not allowed" in shared.status.value
+    other.value = 1
+    assert "two is not allowed" in shared.status.value
+    assert 'role="alert"' in shared.status.value
+    slider.value = 3
+    assert shared.status.value == ""
+
+
+def test_each_computation_has_its_cores_and_gives_them_back():
+    def of_a_new_thread() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    async def session() -> list[int]:
+        found = [await computed(torch.get_num_threads, cores=1), of_a_new_thread()]
+        with pytest.raises(ValueError, match="no"):
+            await computed(fail, cores=1)
+        return [*found, await computed(torch.get_num_threads), of_a_new_thread()]
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert asyncio.run(session()) == [1, 2, 2, 2]
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_goes_wrong_in_the_thread_shows_in_the_widget(shared, slider):

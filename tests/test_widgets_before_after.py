@@ -3,6 +3,7 @@ cancelled, and what goes wrong shows."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import threading
@@ -12,27 +13,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from smooth_pictures import picture, pixels
+from waiting import until
 
 from dasrlib import data, inference, widgets
 from dasrlib.degradation import quantise, resize_bicubic
 from dasrlib.network import BlindSR, build
 from dasrlib.widgets import enlargement as background
-from dasrlib.widgets.levels import Bicubic, Box, Levels, aligned, encoded, reduced
+from dasrlib.widgets.levels import Levels, reduced
 
 TILE = 32
 # Its function has its name.
 module = import_module("dasrlib.widgets.before_after")
-
-
-def picture(h: int, w: int, seed: int = 0) -> torch.Tensor:
-    """A picture of 8 bit that differs everywhere, and from whose black and white nothing is cut."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = 0.25 + 0.5 * torch.rand(1, 3, -(-h // 4), -(-w // 4), generator=generator)
-    return quantise(resize_bicubic(coarse, 4))[0, :, :h, :w]
-
-
-def pixels(image: torch.Tensor) -> np.ndarray:
-    return data.to_bytes(image).permute(1, 2, 0).numpy()
 
 
 @pytest.fixture
@@ -131,40 +123,6 @@ def test_what_is_sent_does_not_grow_with_the_picture(browser):
         assert before.shape[1] <= 2 * 60
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_bicubic_in_parts_is_bicubic(scale):
-    lr = picture(41, 37)
-    whole = pixels(quantise(resize_bicubic(lr[None], scale))[0]).astype(int)
-    found = Bicubic(pixels(lr), scale)
-    box = Box(3, 5, 41 * scale, 30 * scale - 1)  # a border of the picture, and none
-    assert np.abs(found.window(box, 1) - whole[box.slices]).max() <= 1
-    all_of_it = Box(0, 0, 41 * scale, 37 * scale)
-    small = reduced(whole.astype(np.uint8), scale).astype(int)
-    assert np.abs(found.window(all_of_it, scale) - small).max() <= 1
-
-
-@pytest.mark.parametrize("factor", [1, 2, 3, 4, 8, 12, 16, 32])
-def test_levels_reduce_to_the_mean_of_what_they_cover(factor):
-    whole = pixels(picture(100, 130))
-    levels = Levels.of(whole, 4)
-    assert levels.factor(factor + 0.5) == factor
-    box = aligned(17, 9, 80, 125, factor, 100, 130)
-    expected = reduced(whole[box.slices], factor).astype(int)
-    difference = np.abs(levels.window(box, factor) - expected)
-    # At the border, the mean of a cut square is one of means over cut squares.
-    assert difference[: 100 // factor, : 130 // factor].max() <= 2
-
-
-def test_pixels_that_can_be_told_apart_are_sent_exactly():
-    photo = dict(data.images("samples"))["chelsea"]
-    small, large = (pixels(photo[:, :side, :side]) for side in (100, 300))
-    large = np.tile(large, (2, 2, 1))
-    read = [Image.open(io.BytesIO(encoded(part))) for part in (small, large)]
-    assert [image.format for image in read] == ["PNG", "JPEG"]
-    assert np.array_equal(np.asarray(read[0]), small)
-    assert np.abs(np.asarray(read[1]).astype(int) - large).mean() < 2
-
-
 # While it runs
 
 
@@ -246,6 +204,80 @@ def test_what_is_looked_at_is_enlarged_first(browser, monkeypatch):
     assert order[1] == (128, 256)
 
 
+def test_it_takes_the_kernels_cores_whatever_another_thread_has_set(browser):
+    found, is_set, go_on = [], threading.Event(), threading.Event()
+
+    def on_one_core() -> None:
+        torch.set_num_threads(1)
+        is_set.set()
+        assert go_on.wait(60)
+
+    def load() -> torch.Tensor:
+        found.append(torch.get_num_threads())
+        return picture(40, 40)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    other = threading.Thread(target=on_one_core)
+    try:
+        other.start()
+        assert is_set.wait(60)
+        browser.frame._start("one", load)
+        browser.wait()
+        assert found == [2]
+    finally:
+        go_on.set()
+        other.join()
+        torch.set_num_threads(before)
+
+
+def test_with_two_views_it_follows_the_one_that_moved_last(browser):
+    browser.open()
+    browser.look(0, 0, 40, 40, 40, view="a")
+    browser.look(150, 240, 200, 280, 40, view="b")
+    assert browser.frame._wanted() == (350 / 8, 520 / 8)
+    browser.look(0, 0, 40, 60, 40, view="a")
+    assert browser.frame._wanted() == (40 / 8, 60 / 8)
+
+
+def test_what_goes_wrong_with_a_picture_no_longer_wanted_is_not_told(browser, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments):
+        begun.set()
+        assert go_on.wait(60)
+        raise ValueError("mine.png cannot be read")
+
+    browser.open()
+    monkeypatch.setattr(data, "load_bytes", slow)
+    browser.tell("upload", b"abc", name="mine.png", size=3, offset=0)
+    assert begun.wait(60)
+    overtaken = browser.frame.reading
+    browser.tell("choose", name="two")
+    go_on.set()
+    overtaken.thread.join(60)
+    browser.wait()
+    assert browser.frame.status.value == ""
+    assert browser.frame.viewer.picture["name"] == "two"
+
+
+def test_what_goes_wrong_with_a_new_tile_shows(browser, monkeypatch):
+    def broken(*arguments):
+        raise RuntimeError("no more memory")
+
+    async def session() -> None:
+        browser.tell("hello", view="a")
+        await until(lambda: gate.held.is_set() and browser.frame.enlargement)
+        browser.look(0, 0, 200, 280, 280)
+        monkeypatch.setattr(module, "encoded", broken)
+        gate.go_on.set()
+        await until(lambda: "no more memory" in browser.frame.status.value)
+        await until(lambda: browser.frame.viewer.finished)
+
+    gate = Gate(monkeypatch, 6)  # all read, none enlarged
+    asyncio.run(session())
+
+
 def test_with_the_last_view_the_work_ends(browser, monkeypatch):
     gate = Gate(monkeypatch, 2)
     browser.tell("hello", view="a")
@@ -318,7 +350,6 @@ def test_what_does_not_fit_into_memory_is_refused(browser, monkeypatch):
     said = browser.frame.status.value
     assert "mine.png has 30×20 pixels" in said
     assert "reduce it or cut a part out" in said
-    assert background.free_memory() == 20_000.0
 
 
 def test_free_memory_is_a_number_of_this_machine():

@@ -15,7 +15,7 @@ from dasrlib import data, network, weights, widgets
 from dasrlib.da_conv import DAConv
 from dasrlib.degradation import Degradations, degrade
 from dasrlib.profiles import Sizes
-from dasrlib.widgets.degradation_lab import middle
+from dasrlib.widgets.controls import middle
 from dasrlib.widgets.telling import Case, Telling, verdict
 from dasrlib.widgets.told import BARS, mosaic
 

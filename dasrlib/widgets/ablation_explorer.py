@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import ipywidgets as ipw
@@ -18,18 +18,15 @@ from dasrlib import evaluation, figures, paper
 from dasrlib.degradation import DegradationSpace
 from dasrlib.network import BlindSR
 from dasrlib.plots import explorer as draw
+from dasrlib.widgets.background import computed
+from dasrlib.widgets.controls import SIZE
 from dasrlib.widgets.curves import curves_svg, key_html
-from dasrlib.widgets.degradation_lab import SIZE
-from dasrlib.widgets.frame import Frame, figure_html, row_html
+from dasrlib.widgets.frame import REST, Frame, figure_html, in_words, row_html
 from dasrlib.widgets.restorations import BICUBIC, Key, Restorations, bundled
 
 HIGH = 5.0  # HR pixels: the supplement's widest unseen kernel
 FINE = [round(0.2 * i, 1) for i in range(26)]  # what the curves are refined to
 CROP = 80  # HR pixels
-REST = 0.3  # seconds without a move: the slider was let go
-
-# One thread for all explorers: two would only take the cores from each other.
-_THREAD = ThreadPoolExecutor(1, thread_name_prefix="ablation-explorer")
 
 
 class _Explorer:
@@ -125,23 +122,12 @@ class _Explorer:
     def _possible(self, keys: list[Key]) -> list[Key]:
         return [key for key in dict.fromkeys(keys) if key not in self.failed]
 
-    def behind(self, key: Key, threads: int) -> tuple[Tensor, float] | str:
-        """What nobody waits for is attempted on one core: the others answer the sliders.
-
-        threads: how many torch has in the kernel's own thread, and is given back.
-        """
-        torch.set_num_threads(1)
-        try:
-            return self.attempt(key)
-        finally:
-            torch.set_num_threads(threads)
-
     def attempt(self, key: Key) -> tuple[Tensor, float] | str:
         """The result of a restoration, or in words why there is none."""
         try:
             return self.restored.restore(key)
         except Exception as error:  # whatever it is: it is told in the widget
-            return f"{draw.title(key[1])}, σ = {key[2]:g}: {str(error) or type(error).__name__}"
+            return f"{draw.title(key[1])}, σ = {key[2]:g}: {in_words(error)}"
 
     def settle(self, key: Key, result: tuple[Tensor, float] | str) -> None:
         if isinstance(result, str):
@@ -153,7 +139,6 @@ class _Explorer:
     async def work(self) -> None:
         """Does what is to be done, one thing after another in a thread, while the kernel
         answers."""
-        loop = asyncio.get_running_loop()
         try:
             while self.frame is not None and self.frame.comm is not None:  # it is not closed
                 needed = self.needed()
@@ -165,15 +150,14 @@ class _Explorer:
                     await asyncio.sleep(rest)
                     continue
                 self.tell(f"restoring at σ = {todo[0][2]:g} …" if needed else "")
-                job: list[Any] = [self.attempt, todo[0]]
-                if not needed:
-                    job = [self.behind, todo[0], torch.get_num_threads()]
-                result = await loop.run_in_executor(_THREAD, *job)
+                # What nobody waits for takes one core: the others answer the sliders.
+                attempt = partial(self.attempt, todo[0])
+                result = await computed(attempt, cores=None if needed else 1)
                 self.settle(todo[0], result)
                 self.show(crops=todo[0] == self.key(todo[0][1]))
             self.tell()
         except Exception as error:  # nobody waits for a task: what ends it must be told here
-            self.failed[self.key("")] = str(error) or type(error).__name__
+            self.failed[self.key("")] = in_words(error)
             self.tell()
         finally:
             self.task = None

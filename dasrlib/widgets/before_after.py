@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from dasrlib import weights as weights_module
 from dasrlib.degradation import quantise, resize_bicubic
 from dasrlib.network import BlindSR
 from dasrlib.plots.degradation import pictures as drawn
+from dasrlib.widgets.controls import middle
 from dasrlib.widgets.enlargement import Enlargement, State
-from dasrlib.widgets.frame import Frame, Throttled
+from dasrlib.widgets.frame import Frame, Throttled, in_words, opened
 from dasrlib.widgets.levels import aligned, encoded
 
 HERE = Path(__file__).parent
@@ -72,10 +73,7 @@ class BeforeAfter(Frame):
 
     def _first(self) -> Figure:
         name, image = next(iter(self.pictures.items()))
-        h, w = image.shape[-2:]
-        top, left = max(0, h - FIRST) // 2, max(0, w - FIRST) // 2
-        lr = image[:, top : top + FIRST, left : left + FIRST]
-        s = self.model.scale
+        lr, s = middle(image, FIRST), self.model.scale
         bicubic = quantise(resize_bicubic(lr[None], s))[0]
         sr = inference.upscale(lr, self.model, TILE)
         return drawn({f"{name}: bicubic ×{s}": bicubic, f"DASR ×{s}": sr}, height=4)
@@ -94,12 +92,9 @@ class BeforeAfter(Frame):
             "cancel": self.cancel,
             "save": self.save,
         }
-        try:
-            answers[message["kind"]]()
-        except Exception as error:  # whatever it is, it shows
-            self.say(str(error) or type(error).__name__, error=True)
-            if message["kind"] == "upload":
-                viewer.send({"kind": "refused"})
+        wrong = self.attempt(lambda: answers[message["kind"]]())
+        if wrong and message["kind"] == "upload":
+            viewer.send({"kind": "refused"})
 
     def hello(self, view: str) -> None:
         """A view was opened; with the first one, the first picture is started."""
@@ -111,7 +106,8 @@ class BeforeAfter(Frame):
         """A view looks at a part: top, left, bottom, right in SR pixels, and its width on the
         screen in "pixels". once: not when the part changes."""
         if not once:
-            self.looks[view] = box
+            self.looks.pop(view, None)
+            self.looks[view] = box  # the newest is the last
         self._show(view, box, once)
 
     def gone(self, view: str) -> None:
@@ -148,14 +144,8 @@ class BeforeAfter(Frame):
             self._start(name, lambda: self._read(name, file))
 
     def _read(self, name: str, file: bytes) -> Tensor:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / name
-            path.write_bytes(file)
-            try:
-                image = data.load_bytes(path)
-            except ValueError as error:
-                raise ValueError(str(error).replace(str(path), name)) from error
-        self.pictures[name] = image
+        # As bytes: of a phone's picture, a quarter of the memory.
+        self.pictures[name] = image = opened(name, file, data.load_bytes)
         return image
 
     def again(self) -> None:
@@ -182,7 +172,7 @@ class BeforeAfter(Frame):
         if error is None:
             self.say(f"written: {path.name}, in the notebook's folder")
         else:
-            self.say(str(error), error=True)
+            self.say(in_words(error), error=True)
 
     # What the enlargement says
 
@@ -197,11 +187,13 @@ class BeforeAfter(Frame):
     def _soon(self, function: Callable[[], None]) -> None:
         """Runs it where widgets may be changed: in the kernel's loop, where there is one."""
         if self._loop is None or self._loop.is_closed():
-            function()
+            self.attempt(function)
         else:
-            self._loop.call_soon_threadsafe(function)
+            self._loop.call_soon_threadsafe(self.attempt, function)
 
     def _changed(self, job: Enlargement, state: State) -> None:
+        if job not in (self.reading, self.enlargement):
+            return  # another picture was chosen meanwhile
         if job is self.reading and job.sr is not None:
             if self.enlargement is not None:
                 self.enlargement.cancel()
@@ -224,7 +216,7 @@ class BeforeAfter(Frame):
     def _show_stale(self) -> None:
         stale, self._stale = self._stale & set(self.looks), set()
         for view in stale:
-            self._show(view, self.looks[view])
+            self.attempt(partial(self._show, view, self.looks[view]))
 
     def _tell(self, state: State) -> None:
         with self.viewer.hold_sync():

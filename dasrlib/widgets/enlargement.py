@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dasrlib import data, inference
 from dasrlib.network import BlindSR
+from dasrlib.widgets.frame import in_words
 from dasrlib.widgets.levels import Bicubic, Box, Levels
 
 OFTEN = 0.1  # seconds between two words on the reading: a tile is read in less
@@ -68,14 +69,18 @@ class Enlargement:
             self.state = state
             tell(state)
 
+        cores = torch.get_num_threads()
+
         def run() -> None:
-            _give_way()
             say(self.state)
             try:
+                # A new thread would begin with the number that any thread has set last, and that
+                # is one while another widget computes behind the page.
+                torch.set_num_threads(cores)
+                _give_way()
                 self._run(say)
             except Exception as error:  # whatever it is, it shows
-                text = str(error) or type(error).__name__
-                say(State("", self.state.progress, running=False, error=text))
+                say(State("", self.state.progress, running=False, error=in_words(error)))
 
         self.thread = threading.Thread(target=run, name=f"enlarging {self.name}", daemon=True)
         self.thread.start()

@@ -8,7 +8,6 @@ import base64
 import html
 import io
 import tempfile
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from torch import Tensor
 from dasrlib import data
 from dasrlib.plots.alt_text import describe
 from dasrlib.plots.style import RC
+from dasrlib.widgets.background import computed
 from dasrlib.widgets.slider_names import SliderNames
 
 THROTTLE = 0.03  # seconds; moves of a slider that come closer together than this are one move
@@ -65,20 +65,34 @@ def row_html(parts: Sequence[str]) -> str:
     return f'<div style="display:flex;flex-wrap:wrap;align-items:flex-start">{"".join(parts)}</div>'
 
 
-def uploaded(upload: ipw.FileUpload) -> tuple[str, Tensor]:
-    """The newest upload: its name, and the picture (3, H, W) in [0, 1].
+def in_words(error: Exception) -> str:
+    """What went wrong, of an error without words its kind."""
+    return str(error) or type(error).__name__
 
-    Raises what data.load_image raises, in the file's own name.
+
+def opened(
+    name: str,
+    content: bytes | memoryview,
+    load: Callable[[Path], Tensor] = data.load_image,
+) -> Tensor:
+    """The picture (3, H, W) in a file that came from the browser.
+
+    Raises what load raises, in the file's own name.
     """
-    file = upload.value[-1]
-    name = Path(file["name"]).name
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
-        path.write_bytes(file["content"])
+        path.write_bytes(content)
         try:
-            return name, data.load_image(path)
+            return load(path)
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), name)) from error
+
+
+def uploaded(upload: ipw.FileUpload) -> tuple[str, Tensor]:
+    """The newest upload: its name, and the picture (3, H, W) in [0, 1]."""
+    file = upload.value[-1]
+    name = Path(file["name"]).name
+    return name, opened(name, file["content"])
 
 
 class Frame(ipw.VBox):
@@ -96,6 +110,7 @@ class Frame(ipw.VBox):
         # A screen reader is told when this text changes.
         self.status = ipw.HTML()
         self.computing = False
+        self.wrong: dict[object, str] = {}
         box = ipw.HBox(list(controls), layout=ipw.Layout(flex_flow="row wrap"))
         super().__init__([box, *outputs, self.status, SliderNames()])
         self.add_class("dasr-frame")
@@ -121,17 +136,30 @@ class Frame(ipw.VBox):
             f'<div role="{role}" style="{colour}">{mark}{html.escape(text)}</div>' if text else ""
         )
 
-    def guarded(self, compute: Callable[[], None]) -> Callable[[], None]:
-        """The computation, with what goes wrong in it shown in the widget."""
+    def attempt(self, compute: Callable[[], None]) -> str:
+        """Computes; what goes wrong shows in the widget and is returned in words, "" if nothing."""
+        try:
+            compute()
+        except Exception as error:  # whatever it is: a slider must never be dead in silence
+            self.say(in_words(error), error=True)
+            return in_words(error)
+        return ""
+
+    def guarded(self, compute: Callable[[], None], about: object = None) -> Callable[[], None]:
+        """The computation, with what goes wrong in it shown in the widget.
+
+        about: names the part of the widget that the computation renews. While that part is not
+        what the sliders say, its error stays, whatever else succeeds.
+        """
 
         def shown() -> None:
-            try:
-                compute()
-            except Exception as error:  # whatever it is: a slider must never be dead in silence
-                detail = str(error) or traceback.format_exception_only(error)[-1].strip()
-                self.say(detail, error=True)
-            else:
-                self.say(COMPUTING if self.computing else "")
+            self.wrong.pop(about, None)
+            wrong = self.attempt(compute)
+            if wrong and about is not None:
+                self.wrong[about] = wrong
+            if not wrong:
+                left = next(iter(self.wrong.values()), "")
+                self.say(left or (COMPUTING if self.computing else ""), error=bool(left))
 
         return shown
 
@@ -139,7 +167,7 @@ class Frame(ipw.VBox):
         self, sliders: Sequence[ipw.Widget], compute: Callable[[], None]
     ) -> Callable[[], None]:
         """Computes now, and when one of the sliders has a new value; returns the computation."""
-        run = self.guarded(compute)
+        run = self.guarded(compute, about=compute)
         later = Throttled(run)
         for slider in sliders:
             slider.observe(lambda change: later(), names="value")
@@ -157,12 +185,13 @@ class Frame(ipw.VBox):
 
         def finish(result: Callable[[], T]) -> None:
             self.computing = False
-            self.guarded(lambda: show(result()))()
+            self.guarded(lambda: show(result()), about=compute)()
 
         rested = AtRest(compute, finish)
 
         def moved(change: object) -> None:
             self.computing = True
+            self.wrong.pop(compute, None)
             self.say(COMPUTING)
             rested()
 
@@ -229,7 +258,7 @@ class AtRest:
         async with self.one_at_a_time:
             if call != self.calls:
                 return
-            work = asyncio.get_running_loop().run_in_executor(None, self.compute)
+            work = computed(self.compute)
             await asyncio.wait([work])
         if call == self.calls:
             self.finish(work.result)

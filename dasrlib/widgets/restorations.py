@@ -16,7 +16,7 @@ from dasrlib.degradation import (
     resize_bicubic,
 )
 from dasrlib.network import BlindSR
-from dasrlib.widgets.degradation_lab import middle
+from dasrlib.widgets.controls import middle
 
 BICUBIC = "bicubic"
 

@@ -15,7 +15,7 @@ from dasrlib.da_conv import DAConv
 from dasrlib.degradation import Degradations, crop_to_multiple, degrade
 from dasrlib.evaluation import luminance, psnr_y
 from dasrlib.network import BlindSR
-from dasrlib.widgets.degradation_lab import middle
+from dasrlib.widgets.controls import middle
 
 ALIKE = 0.02  # steepness that differs by less is the same to the eye
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dasrlib import paper
 from dasrlib.plots.style import PALETTE, image_axes
-from dasrlib.widgets.degradation_lab import SIZE
+from dasrlib.widgets.controls import SIZE
 from dasrlib.widgets.frame import Frame, figure_html, row_html
 from dasrlib.widgets.telling import Case, Telling
 
