@@ -42,6 +42,16 @@ def test_the_claims_are_those_of_the_figure():
     assert f"leads by {found['model5', 'model4']:.2f}" in said
 
 
+def test_two_trainings_of_a_model_are_as_close_as_it_says():
+    means = {}
+    for run in ABLATION["runs"]:
+        means.setdefault(run["model"], []).append(sum(run["psnr"]) / len(run["psnr"]))
+    spreads = [max(found) - min(found) for found in means.values() if len(found) > 1]
+    assert len(spreads) == 4
+    assert max(spreads) < 0.015
+    assert "less than 0.015 dB apart" in " ".join(README.split())
+
+
 def test_the_minutes_are_those_of_the_record():
     record = weights.catalogue()["laptop/model4-x4-iso"]
     assert f"{record['minutes']:.1f} minutes" in README
