@@ -20,9 +20,9 @@ MODEL_COLOUR = dict(
 )
 
 
-def title(model: str) -> str:
-    """ "model4" as it is written: Model 4."""
-    return f"Model {model.removeprefix('model')}"
+def title(method: str) -> str:
+    """A method as a reader names it: model4 is Model 4, other names stay."""
+    return f"Model {method.removeprefix('model')}" if method in MODELS else method
 
 
 def five_models(data: dict[str, Any]) -> Figure:
