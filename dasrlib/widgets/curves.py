@@ -118,7 +118,7 @@ def key_html(looks: Mapping[str, Style], values: Mapping[str, str], heading: str
         f'<tr><td><svg width="44" height="14" viewBox="0 0 44 14" fill="currentColor" aria-hidden='
         f'"true">{_curve([(5, 7), (22, 7), (39, 7)], look)}</svg></td>'
         f'<td style="padding:0 10px 0 6px">{html.escape(title(method))}</td>'
-        f'<td style="text-align:right">{html.escape(values[method])}</td></tr>'
+        f'<td style="text-align:right;white-space:nowrap">{html.escape(values[method])}</td></tr>'
         for method, look in looks.items()
     )
     return (

@@ -312,7 +312,11 @@ def representation_map(
     frame = Frame([*controls.all(), layout], [ipw.HBox([*maps, pair], layout=row)], draw)
     for course in courses:
         course.drawing.observe(choose, names="selected")
-    square.value = "<p>Click a point, or walk with the arrow keys, to see its square.</p>"
+    # As wide as the square that will stand here: the map must not jump at the first click.
+    square.value = (
+        '<p style="margin:4px;width:200px;line-height:1.4">'
+        "Click a point, or walk with the arrow keys, to see its square.</p>"
+    )
     controls.accept_uploads(frame, pictures)
     frame.answer([*controls.moved(), layout], compute)
     return frame

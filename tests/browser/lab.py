@@ -24,7 +24,8 @@ behind a widget. Waiting is for a condition, never for a time; TIMEOUT is how lo
     widget.upload(button, name, content)
     widget.equation()  text()  alert()      what it says now
     widget.wait_for_equation(part)  wait_for_text(text)  wait_for_alert(text)
-    widget.latency(act, alt)        seconds from the first event of act() to new pixels
+    widget.latency(act, picture)    seconds from the first event of act() to new pixels of a
+                                    picture, or of the one with this in its alt text
     widget.find(css)                a Playwright locator inside the widget
     drag(page, handle, dx, dy)      any handle by so many pixels, a divider for example
 """
@@ -248,9 +249,12 @@ class Widget:
         """Until the widget shows this text."""
         expect(self.root).to_contain_text(text)
 
-    def latency(self, act: Callable[[], Any], alt: str) -> float:
-        """Seconds from the first key or mouse event of act() until a new image is painted."""
-        picture = self.image(alt)
+    def latency(self, act: Callable[[], Any], shown: str | Picture) -> float:
+        """Seconds from the first key or mouse event of act() until a new image is painted.
+
+        shown: the image, or a part of its alt text.
+        """
+        picture = self.image(shown) if isinstance(shown, str) else shown
         root = self.root.element_handle()
         self.page.evaluate(STOPWATCH, [root, picture.selector])
         act()
