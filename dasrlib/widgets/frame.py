@@ -8,6 +8,7 @@ import base64
 import html
 import io
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -210,7 +211,9 @@ class AtRest:
     ) -> None:
         self.compute, self.finish, self.seconds = compute, finish, seconds
         self.calls = 0
-        self.one_at_a_time = asyncio.Lock()
+        # Not asyncio's: JupyterLab moves a slider's messages from the kernel's main thread to one
+        # of their own, and a lock that is released in one loop does not wake another.
+        self.one_at_a_time = threading.Lock()
         self.tasks: set[asyncio.Task[None]] = set()  # a task that nobody holds may be collected
 
     def __call__(self) -> None:
@@ -226,12 +229,16 @@ class AtRest:
 
     async def _settle(self, call: int) -> None:
         await asyncio.sleep(self.seconds)
-        async with self.one_at_a_time:
-            if call != self.calls:
-                return
-            work = asyncio.get_running_loop().run_in_executor(None, self.compute)
-            await asyncio.wait([work])
+        if call != self.calls:
+            return
+        work = asyncio.get_running_loop().run_in_executor(None, self._newest, call)
+        await asyncio.wait([work])
         if call == self.calls:
             self.finish(work.result)
         else:
             work.exception()  # looked at, or asyncio would complain of it in the notebook
+
+    def _newest(self, call: int) -> Any:
+        """In the thread: computes, unless a newer call came while another was computed."""
+        with self.one_at_a_time:
+            return self.compute() if call == self.calls else None
