@@ -71,6 +71,39 @@ def test_a_result_that_a_move_has_overtaken_is_not_shown(shared, slider):
     assert shown == [0, 2]
 
 
+def test_moves_that_come_on_two_threads_are_answered(shared, slider):
+    """As in JupyterLab, which moves a widget's messages to a subshell: a thread and loop of its own
+    that nothing wakes but the next message."""
+    shown, begun, go = [], threading.Event(), threading.Event()
+    subshell = asyncio.new_event_loop()
+
+    def compute() -> int:
+        value = slider.value
+        if value == 1:
+            begun.set()
+            assert go.wait(10)
+        return value
+
+    async def move() -> None:
+        slider.value = 1
+        await until(begun.is_set)
+        subshell.call_soon_threadsafe(lambda: setattr(slider, "value", 2))
+        await asyncio.sleep(0.3)  # it has come to rest, and waits for the first computation
+        go.set()
+        await until(lambda: shown[-1] == 2)
+
+    shared.answer_at_rest([slider], compute, shown.append)
+    thread = threading.Thread(target=subshell.run_forever, daemon=True)
+    thread.start()
+    try:
+        asyncio.run(move())
+    finally:
+        subshell.call_soon_threadsafe(subshell.stop)
+        thread.join()
+        subshell.close()
+    assert shown == [0, 2]
+
+
 def test_the_quick_answer_comes_while_the_slow_one_is_computed(shared, slider):
     quick, shown, begun, go = ipw.Label(), [], threading.Event(), threading.Event()
 

@@ -56,7 +56,7 @@ def figure_html(
         f'<figcaption style="font-weight:600">{html.escape(title)}</figcaption>'
         f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt, quote=True)}" '
         f'style="width:100%;image-rendering:pixelated">'
-        f'<figcaption style="opacity:.75">{html.escape(note)}</figcaption></figure>'
+        f'<figcaption style="opacity:.75;line-height:1.3">{html.escape(note)}</figcaption></figure>'
     )
 
 
@@ -239,7 +239,6 @@ class AtRest:
     ) -> None:
         self.compute, self.finish, self.seconds = compute, finish, seconds
         self.calls = 0
-        self.one_at_a_time = asyncio.Lock()
         self.tasks: set[asyncio.Task[None]] = set()  # a task that nobody holds may be collected
 
     def __call__(self) -> None:
@@ -255,12 +254,17 @@ class AtRest:
 
     async def _settle(self, call: int) -> None:
         await asyncio.sleep(self.seconds)
-        async with self.one_at_a_time:
-            if call != self.calls:
-                return
-            work = computed(self.compute)
-            await asyncio.wait([work])
+        if call != self.calls:
+            return
+        work = computed(lambda: self._newest(call))
+        await asyncio.wait([work])
         if call == self.calls:
             self.finish(work.result)
         else:
             work.exception()  # looked at, or asyncio would complain of it in the notebook
+
+    def _newest(self, call: int) -> Any:
+        """In the widgets' thread, where one computation is done after another: nothing is, if a
+        newer call came meanwhile. No lock of asyncio's could wait here: JupyterLab moves a slider's
+        messages from the kernel's main thread to one of their own, with a loop of its own."""
+        return self.compute() if call == self.calls else None
