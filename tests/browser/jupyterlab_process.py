@@ -75,6 +75,8 @@ class JupyterLab:
         environment |= {name: str(self.home / folder) for name, folder in names.items()}
         environment["JUPYTER_TOKEN"] = self.token
         environment["JUPYTER_PREFER_ENV_PATH"] = "1"
+        # PyTorch's threads sleep while they wait: the browser needs the cores as well.
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         environment["PYTHONPATH"] = os.pathsep.join(
             [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
         )
