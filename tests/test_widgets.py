@@ -88,6 +88,18 @@ def test_an_upload_is_the_picture_that_is_shown(lab):
     assert "the picture red.png" in shown(lab)[1]
 
 
+def test_a_second_upload_of_one_name_is_another_picture(lab):
+    pictures = []
+    for colour in ((200, 30, 30), (30, 200, 30)):
+        png = io.BytesIO()
+        Image.new("RGB", (80, 64), colour).save(png, "PNG")
+        file = {"name": "mine.png", "type": "image/png", "size": 1, "content": png.getvalue()}
+        control(lab, "your own").value = ({**file, "last_modified": datetime.now(timezone.utc)},)
+        pictures.append(shown(lab)[1])
+    assert pictures[0] != pictures[1]
+    assert control(lab, "picture").value == "mine.png (2)"
+
+
 def test_without_a_kernel_there_is_the_first_frame(lab):
     bundle = lab._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle

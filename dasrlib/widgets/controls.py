@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -108,6 +109,9 @@ class Controls:
                     f"the picture is {picture.shape[-1]}×{picture.shape[-2]}: "
                     f"choose one of at least {SMALLEST}×{SMALLEST} pixels"
                 )
+            if name in pictures:  # a list that does not change would not show another picture
+                copies = (f"{name} ({i})" for i in itertools.count(2))
+                name = next(copy for copy in copies if copy not in pictures)
             pictures[name] = picture
             self.picture.options = list(pictures)
             self.picture.value = name
