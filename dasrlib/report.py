@@ -82,6 +82,8 @@ def _kernel_environment() -> Iterator[None]:
         os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + before.get("PATH", "")
         # Small pictures are slower, not faster, on every core of a large machine.
         os.environ.setdefault("OMP_NUM_THREADS", str(min(8, os.cpu_count() or 1)))
+        # Nor do threads spin while they wait for each other, where cores have other work too.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         try:
             yield
         finally:

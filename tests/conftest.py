@@ -9,6 +9,8 @@ from pathlib import Path
 # Before matplotlib and torch are imported: no window, and no more threads than a laptop has.
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", str(min(4, os.cpu_count() or 1)))
+# A thread that waits for another sleeps: where the cores are shared, spinning takes them away.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pytest

@@ -142,8 +142,6 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Fra
     seen = ipw.HBox([before, after], layout=ipw.Layout(flex_flow="row wrap"))
     frame = Frame(controls.all(), [formula, seen], draw)
 
-    # Before the upload is: it may be another picture of a name that is there.
-    controls.upload.observe(lambda change: given.cache_clear(), names="value")
     controls.accept_uploads(frame, pictures)
     frame.answer(controls.moved(), compute)
     return frame
