@@ -24,7 +24,8 @@ COMMANDS = {
 
 def records(figures: Path) -> dict[str, Record]:
     """figures/NAME.json by NAME; those whose picture is missing are left out."""
-    found = {path.stem: path for path in sorted(figures.glob("*.json"))}
+    # By name: "ablation" before "ablation-papers-recipe", which their files are not.
+    found = {path.stem: path for path in sorted(figures.glob("*.json"), key=lambda p: p.stem)}
     return {
         name: json.loads(path.read_text(encoding="utf-8"))
         for name, path in found.items()

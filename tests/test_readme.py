@@ -42,6 +42,20 @@ def test_the_claims_are_those_of_the_figure():
     assert f"leads by {found['model5', 'model4']:.2f}" in said
 
 
+def test_the_papers_recipe_is_told_as_it_came_out():
+    said = " ".join(README.split())
+    papers = json.loads((ROOT / "figures" / "ablation-papers-recipe.json").read_text())["data"]
+    poor = {run["model"]: run for run in papers["runs"]}
+    told = (100 * poor[model]["read"]["knn"] for model in ("model1", "model4"))
+    assert "{:.0f} % for Model 1 and {:.0f} % for Model 4".format(*told) in said
+    (claim,) = [c for c in papers["claims"] if c["worse"] == "model1"]
+    assert f"behind Model 1 by {-claim['mean']:.2f} dB all the same" in said
+    for model, run in poor.items():
+        (good,) = [r for r in ABLATION["runs"] if (r["model"], r["seed"]) == (model, run["seed"])]
+        gain = sum(good["psnr"]) / 4 - sum(run["psnr"]) / 4
+        assert gain == pytest.approx(0.12, abs=0.0075)
+
+
 def test_two_trainings_of_a_model_are_as_close_as_it_says():
     means = {}
     for run in ABLATION["runs"]:

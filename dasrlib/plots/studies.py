@@ -134,7 +134,7 @@ def worth(data: dict[str, Any]) -> Figure:
     left.set_xlim(0, 102)
     left.set(xlabel=f"four widths told apart on {data['probed']}, k-NN, %",
              ylabel=f"PSNR-Y on {data['dataset']}, mean, dB")  # fmt: skip
-    left.legend(frameon=False, fontsize=8, loc="center left")
+    left.legend(frameon=False, fontsize=8, loc="upper center")
 
     good, poor = (
         {(row["model"], row["seed"]): row["psnr"] for row in rows}
