@@ -93,7 +93,7 @@ def test_every_notebook_has_its_row_and_its_seconds():
     assert record["failed"] == []
     section = README.split("## The notebooks")[1].split("\n## ")[0]
     device = record["provenance"]["device"].replace("(R)", "").removesuffix(" Processor")
-    assert f"{device}, which" in " ".join(section.split())
+    assert f"two cores of an {device}" in " ".join(section.split())
     assert record["provenance"]["cores"] == 2
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if " | " in line]
     shown = {row[0]: float(row[-1]) for row in rows if row[0].isdigit()}
