@@ -377,8 +377,15 @@ class Lab:
         light = "true" if name == "light" else "false"
         body = self.page.locator(f'body[data-jp-theme-light="{light}"]')
         if not body.count():
+            paper = "() => getComputedStyle(document.body).getPropertyValue('--jp-layout-color1')"
+            before = self.page.evaluate(paper)
             self.menu("Settings", "Theme", f"JupyterLab {name.capitalize()}")
             expect(body).to_have_count(1)
+            # The mark on the body comes first, then the colours, and a frame later the pixels.
+            until(self.page, lambda: self.page.evaluate(paper) != before, "the colours stayed")
+            self.page.evaluate(
+                "() => new Promise(done => requestAnimationFrame(() => setTimeout(done, 100)))"
+            )
 
     def resize(self, width: int) -> None:
         """A window of this width, in CSS pixels."""
