@@ -50,7 +50,7 @@ def upscale(
 
     model = weights_module.load(weights)
     lr = data.load_image(picture)
-    target = out or picture.with_name(f"{picture.stem}-x{model.scale}.png")
+    target = data.destination(out or picture.with_name(f"{picture.stem}-x{model.scale}.png"))
     sr = inference.upscale(lr, model, tile=tile, progress=True)
     data.save_image(sr, target)
     typer.echo(f"{target}  {lr.shape[2]}×{lr.shape[1]} -> {sr.shape[2]}×{sr.shape[1]}")

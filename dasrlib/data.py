@@ -182,24 +182,32 @@ def to_bytes(image: Tensor) -> Tensor:
     return image if image.dtype == torch.uint8 else (image * 255).round().to(torch.uint8)
 
 
-def save_image(image: Tensor, path: str | Path) -> None:
-    """Write an RGB image, 3xHxW in [0, 1] or bytes, as 8-bit: clamped, whole or not at all.
+def destination(path: str | Path) -> Path:
+    """Where a picture may be written: the path, to be asked for before the work that makes it.
 
-    The extension chooses the format; of these JPEG alone loses anything (quality 95). Raises
-    ValueError for another shape, for values that are no numbers and for an unknown extension,
-    FileNotFoundError for a folder that is not there.
+    Raises ValueError for an unknown extension, FileNotFoundError for a folder that is not there.
     """
     path = Path(path).expanduser()
     if path.suffix.lower() not in FORMATS:
         raise ValueError(
             f"cannot write {path.name}: expected an extension among {', '.join(FORMATS)}"
         )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no folder at {path.parent}: create it before {path.name}")
+    return path
+
+
+def save_image(image: Tensor, path: str | Path) -> None:
+    """Write an RGB image, 3xHxW in [0, 1] or bytes, as 8-bit: clamped, whole or not at all.
+
+    The extension chooses the format; of these JPEG alone loses anything (quality 95). Raises
+    ValueError for another shape and for values that are no numbers, and what `destination` raises.
+    """
+    path = destination(path)
     if image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(f"image must be 3xHxW, got shape {tuple(image.shape)}")
     if image.is_floating_point() and not torch.isfinite(image).all():
         raise ValueError(f"image for {path.name} holds NaN or infinity, expected values in [0, 1]")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no folder at {path.parent}: create it before {path.name}")
     if image.dtype == torch.uint8:  # as they are: of a very large picture there is no room for more
         levels = image.cpu()
     else:

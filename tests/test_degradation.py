@@ -259,7 +259,11 @@ def test_a_batch_is_its_images_one_by_one(scale):
 def test_one_degradation_serves_all_images():
     hr, one = pictures(3, 3, 24, 24), Degradations.isotropic(1.7, 4)
     expected = degradation.degrade(hr, one.repeat_interleave(3))
-    assert torch.equal(degradation.degrade(hr, one), expected)
+    difference = (degradation.degrade(hr, one) - expected).abs() * 255
+    # One matrix or three: the sums' order is the processor's choice, and rounding makes a level of
+    # the last bit where a value lies that close to a half: seldom.
+    assert difference.max() < 1.01
+    assert (difference > 0.5).float().mean() < 0.02
 
 
 def test_crop_to_multiple():
