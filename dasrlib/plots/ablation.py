@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -190,7 +191,7 @@ def orders(data: dict[str, Any]) -> Figure:
         ax.axhline(0, color="0.3", lw=1)
         colour = _claim_colour(claim)
         reach = 0.1
-        for seed, style in zip(claim["differences"], ("-", "--", ":", "-."), strict=False):
+        for seed, style in zip(claim["differences"], cycle(("-", "--", ":", "-."))):
             (at, better), (other, worse) = (
                 zip(*curves[claim[side], int(seed)], strict=True) for side in ("better", "worse")
             )
