@@ -1,10 +1,9 @@
-"""The lists of dependencies say the same, and the code keeps the house's style."""
+"""The lists of dependencies say the same, and the package holds all of its files."""
 
 from __future__ import annotations
 
 import ast
 import re
-import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -150,12 +149,12 @@ def test_the_library_imports_only_what_it_declares() -> None:
                 )
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["ruff check .", "ruff format --check .", "mypy"],
-)
-def test_style(command: str) -> None:
-    run = subprocess.run(
-        [sys.executable, "-m", *command.split()], cwd=ROOT, capture_output=True, text=True
-    )
-    assert run.returncode == 0, f"{command}\n{run.stdout}{run.stderr}"
+def test_every_file_of_the_package_is_shipped() -> None:
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    patterns = tools["setuptools"]["package-data"]["dasrlib"]
+    package = ROOT / "dasrlib"
+    shipped = {path for pattern in patterns for path in package.glob(pattern)}
+    assert package / "py.typed" in shipped
+    for path in package.rglob("*"):
+        if path.is_file() and path.suffix not in (".py", ".pyc"):
+            assert path in shipped, f"no pattern of package-data names {path.relative_to(package)}"
