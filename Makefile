@@ -14,7 +14,7 @@ STAMP       := $(VENV)/installed
 READY       := $(if $(filter command,$(origin VENV_PYTHON)),,$(STAMP))
 
 .DEFAULT_GOAL := help
-.PHONY: help env lab test test-gpu bench report clean
+.PHONY: help env lab lint format test test-gpu bench report clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
@@ -31,6 +31,15 @@ env: $(STAMP)  ## make .venv with the tested versions (again when the dependenci
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	$(VENV_PYTHON) -m jupyterlab notebooks
+
+lint: $(READY)  ## check style, format and types; changes nothing
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+
+format: $(READY)  ## mend what ruff can mend, and lay out the code
+	$(VENV_PYTHON) -m ruff check --fix .
+	$(VENV_PYTHON) -m ruff format .
 
 test: $(READY)  ## run every test
 	$(VENV_PYTHON) -m pytest
