@@ -32,14 +32,16 @@ env: $(STAMP)  ## make .venv with the tested versions (again when the dependenci
 lab: $(READY)  ## open JupyterLab on the notebooks
 	$(VENV_PYTHON) -m jupyterlab notebooks
 
-lint: $(READY)  ## check style, format and types; changes nothing
+lint: $(READY)  ## check style, types and the notebooks' form; changes nothing
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
+	$(VENV_PYTHON) -m dasrlib.book.notebook_form --check
 
-format: $(READY)  ## mend what ruff can mend, and lay out the code
+format: $(READY)  ## put code and notebooks into the form that lint asks for
 	$(VENV_PYTHON) -m ruff check --fix .
 	$(VENV_PYTHON) -m ruff format .
+	$(VENV_PYTHON) -m dasrlib.book.notebook_form
 
 test: $(READY)  ## run every test
 	$(VENV_PYTHON) -m pytest
