@@ -13,8 +13,8 @@ from tqdm.auto import tqdm
 
 from dasrlib import data
 from dasrlib import weights as weights_module
+from dasrlib.acceleration.devices import fastest_dtype, fastest_layout
 from dasrlib.degradation import quantise
-from dasrlib.devices import fastest_dtype, fastest_layout
 from dasrlib.network import BlindSR
 
 DEFAULT = "laptop/model4-x4-iso"

@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dasrlib import names
-from dasrlib.files import whole_file
+from dasrlib import errors
 from dasrlib.network import BlindSR
 from dasrlib.profiles import Sizes
+from dasrlib.records.atomic_write import whole_file
 
 BUNDLED = Path(__file__).parent / "bundled"
 
@@ -71,7 +71,7 @@ def _find(name: str | Path) -> Path:
         p.relative_to(BUNDLED).with_suffix("").as_posix() for p in BUNDLED.rglob("*.safetensors")
     )
     raise ValueError(
-        names.unknown("bundled weights", name, sorted(bundled_names))
+        errors.unknown("bundled weights", name, sorted(bundled_names))
         + ", or the path of a .safetensors file"
     )
 
