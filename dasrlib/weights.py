@@ -59,7 +59,8 @@ def catalogue() -> dict[str, dict[str, Any]]:
     return found
 
 
-def _find(name: str | Path) -> Path:
+def find(name: str | Path) -> Path:
+    """The file of bundled weights, or of a .safetensors path; raises what `load` raises."""
     if Path(name).suffix == ".safetensors":
         if Path(name).is_file():
             return Path(name)
@@ -82,7 +83,7 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
     Raises ValueError for an unknown name (with the nearest one) or a file of something else,
     FileNotFoundError for a path that is not there.
     """
-    path = _find(name)
+    path = find(name)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = (file.metadata() or {}).get("dasrlib")

@@ -30,6 +30,10 @@ Weights = Annotated[
     str, typer.Option(help="A bundled name (see `dasr data weights`) or a .safetensors file.")
 ]
 
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the output if it exists; never an input.")
+]
+
 
 @app.command(epilog=example("dasr upscale photo.jpg photo-x4.png"))
 @one_sentence
@@ -41,16 +45,31 @@ def upscale(
     weights: Weights = WEIGHTS,
     tile: Annotated[
         int | None,
-        typer.Option(help="Side of the tiles in pixels, for pictures too large for memory."),
+        typer.Option(
+            help="Side of the tiles in pixels; by default 256 for pictures larger than 600×600, "
+            "which bounds the memory, and smaller ones are computed at once."
+        ),
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Enlarge a picture, blind: its degradation is found out from the picture itself."""
     from dasrlib import data, inference
     from dasrlib import weights as weights_module
+    from dasrlib.records.atomic_write import check_writable
 
     model = weights_module.load(weights)
     lr = data.load_image(picture)
-    target = data.destination(out or picture.with_name(f"{picture.stem}-x{model.scale}.png"))
+    target = out or picture.with_name(f"{picture.stem}-x{model.scale}.png")
+    try:
+        target = check_writable(target, overwrite, [picture])
+    except FileExistsError as error:
+        if out is None:
+            raise
+        raise FileExistsError(
+            f"{error}; the second name is the output, so to enlarge several pictures run dasr "
+            "upscale once for each"
+        ) from None
+    data.check_format(target, model.scale * lr.shape[1], model.scale * lr.shape[2])
     sr = inference.upscale(lr, model, tile=tile, progress=True)
     data.save_image(sr, target)
     typer.echo(f"{target}  {lr.shape[2]}×{lr.shape[1]} -> {sr.shape[2]}×{sr.shape[1]}")
@@ -78,6 +97,7 @@ def degrade(
     ] = 0.0,
     noise: Annotated[float, typer.Option(help="Noise level on the 0..255 scale.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Degrade a picture as §3.1 does: blur, bicubic reduction, noise, 8-bit rounding."""
     import math
@@ -87,6 +107,7 @@ def degrade(
     from dasrlib import data
     from dasrlib.degradation import Degradations, crop_to_multiple
     from dasrlib.degradation import degrade as apply
+    from dasrlib.records.atomic_write import check_writable
 
     if (lambda1 is None) != (lambda2 is None):
         raise ValueError("an anisotropic kernel needs both --lambda1 and --lambda2")
@@ -94,7 +115,9 @@ def degrade(
         chosen = Degradations.anisotropic(lambda1, lambda2, math.radians(theta), scale, noise)
     else:
         chosen = Degradations.isotropic(sigma, scale, noise)
+    out = check_writable(out, overwrite, [picture])
     hr = crop_to_multiple(data.load_image(picture), scale)
+    data.check_format(out, hr.shape[1] // scale, hr.shape[2] // scale)
     lr = apply(hr[None], chosen, torch.Generator().manual_seed(seed))[0]
     data.save_image(lr, out)
     typer.echo(f"{out}  {hr.shape[2]}×{hr.shape[1]} -> {lr.shape[2]}×{lr.shape[1]}")
@@ -155,12 +178,15 @@ def evaluate(
         list[float] | None, typer.Option(help="Kernel widths in HR pixels; by default Table 2's.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Keep every row as json.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """PSNR-Y and SSIM-Y over kernel widths, beside plain bicubic enlargement (§4.2)."""
     from dasrlib import data, evaluation, paper
     from dasrlib import weights as weights_module
-    from dasrlib.records.atomic_write import whole_file
+    from dasrlib.records.atomic_write import check_writable, whole_file
 
+    if out:
+        out = check_writable(out, overwrite, [weights_module.find(weights), *data.paths(images)])
     model = weights_module.load(weights)
     widths = sigma or paper.kernel_widths(model.scale)
     degradations = evaluation.isotropic_grid(model.scale, widths)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from dasrlib.data import downloads
 from dasrlib.errors import unknown
+from dasrlib.records.atomic_write import check_writable, whole_file
 
 # By extension: the Pillow format, which is also what counts as a picture in a folder.
 FORMATS = {
@@ -33,6 +34,8 @@ FORMATS = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
+# The longest side in pixels of the formats that have a limit; that of JPEG is libjpeg's own.
+LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
 
 # The colour pictures inside the packages themselves; others of scikit-image's are downloads.
@@ -182,30 +185,33 @@ def to_bytes(image: Tensor) -> Tensor:
     return image if image.dtype == torch.uint8 else (image * 255).round().to(torch.uint8)
 
 
-def destination(path: str | Path) -> Path:
-    """Where a picture may be written: the path, to be asked for before the work that makes it.
-
-    Raises ValueError for an unknown extension, FileNotFoundError for a folder that is not there.
-    """
-    path = Path(path).expanduser()
+def check_format(path: Path, height: int = 1, width: int = 1) -> None:
+    """Raises ValueError where the extension of `path` is no format that can be written, or its
+    format cannot hold a picture of this size in pixels: call it before the work."""
     if path.suffix.lower() not in FORMATS:
         raise ValueError(
             f"cannot write {path.name}: expected an extension among {', '.join(FORMATS)}"
         )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no folder at {path.parent}: create it before {path.name}")
-    return path
+    kind = FORMATS[path.suffix.lower()]
+    longest = LONGEST_SIDE.get(kind)
+    if longest is not None and max(height, width) > longest:
+        raise ValueError(
+            f"cannot write {path.name} of {width}×{height} pixels: {kind} holds at most {longest} "
+            "a side, use .png"
+        )
 
 
 def save_image(image: Tensor, path: str | Path) -> None:
     """Write an RGB image, 3xHxW in [0, 1] or bytes, as 8-bit: clamped, whole or not at all.
 
-    The extension chooses the format; of these JPEG alone loses anything (quality 95). Raises
-    ValueError for another shape and for values that are no numbers, and what `destination` raises.
+    The extension chooses the format; of these JPEG alone loses anything (quality 95). An existing
+    file is replaced. Raises ValueError for another shape and for values that are no numbers, and
+    what `check_format` and `files.check_writable` raise.
     """
-    path = destination(path)
+    path = check_writable(path, overwrite=True)
     if image.ndim != 3 or image.shape[0] != 3:
         raise ValueError(f"image must be 3xHxW, got shape {tuple(image.shape)}")
+    check_format(path, *image.shape[1:])
     if image.is_floating_point() and not torch.isfinite(image).all():
         raise ValueError(f"image for {path.name} holds NaN or infinity, expected values in [0, 1]")
     if image.dtype == torch.uint8:  # as they are: of a very large picture there is no room for more
@@ -214,12 +220,8 @@ def save_image(image: Tensor, path: str | Path) -> None:
         levels = image.detach().float().cpu().clamp(0, 1).mul(255).round().to(torch.uint8)
     picture = Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
     kind = FORMATS[path.suffix.lower()]
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")  # same folder, so the rename is one
-    try:
-        picture.save(draft, format=kind, **SAVE_OPTIONS.get(kind, {}))
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole_file(path) as temporary:
+        picture.save(temporary, format=kind, **SAVE_OPTIONS.get(kind, {}))
 
 
 def _rgb(picture: Image.Image, path: Path) -> Tensor:

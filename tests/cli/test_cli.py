@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from itertools import count
@@ -14,7 +16,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from dasrlib import cli, data, figures, training, weights
+from dasrlib import cli, data, degradation, evaluation, figures, inference, training, weights
 from dasrlib.cli import app
 
 WEIGHTS = "laptop/model4-x4-iso"
@@ -141,6 +143,107 @@ def test_evaluate_shows_the_printed_row_for_a_dataset(monkeypatch, photo, tmp_pa
     assert "as printed (Table 2)" in said
     assert "31.4" in said or "as printed" in said.splitlines()[-1]
     assert "as printed" not in dasr("evaluate", "--images", "Set5", "--sigma", 3.5)
+
+
+# An input is never written to, an existing file only when asked
+
+
+@pytest.fixture
+def idle(monkeypatch):
+    """No command gets as far as its work."""
+
+    def worked(*_: object, **__: object) -> None:
+        raise AssertionError("the work was begun")
+
+    monkeypatch.setattr(inference, "upscale", worked)
+    monkeypatch.setattr(evaluation, "benchmark", worked)
+    monkeypatch.setattr(degradation, "degrade", worked)
+
+
+KEPT = {
+    "a glob of two": ("upscale", "photo.png", "other.png"),
+    "the default name": ("upscale", "photo.png"),
+    "degraded": ("degrade", "photo.png", "other.png"),
+    "rows": ("evaluate", "--images", "set", "--out", "rows.json"),
+}
+NEVER = {
+    "enlarged onto itself": ("upscale", "photo.png", "./photo.png"),
+    "through a link": ("upscale", "photo.png", "link.png"),
+    "degraded onto itself": ("degrade", "link.png", "photo.png"),
+    "rows onto weights": (
+        *("evaluate", "--images", "set", "--weights", "my.safetensors"),
+        *("--out", "my.safetensors"),
+    ),
+    "rows onto a picture": ("evaluate", "--images", "set", "--out", "set/photo.png"),
+}
+
+
+@pytest.fixture
+def desk(tmp_path, photo, monkeypatch) -> Path:
+    """A folder in which every output of KEPT and NEVER exists."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(weights.find(WEIGHTS), "my.safetensors")
+    Path("set").mkdir()
+    for copy in ("other.png", "photo-x4.png", "set/photo.png"):
+        shutil.copy(photo, copy)
+    Path("link.png").symlink_to(photo)
+    Path("rows.json").write_text("[]")
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_an_existing_file_is_kept(case, desk, idle):
+    before = contents(desk)
+    said = dasr(*KEPT[case], code=1)
+    assert len(said.splitlines()) == 1
+    assert re.match(r"dasr: \S+ exists already: name another file, or .*--overwrite", said)
+    # Who gave two pictures to be enlarged is told what was understood.
+    assert ("the second name is the output" in said) == (case == "a glob of two")
+    assert contents(desk) == before
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_an_existing_file_is_replaced_when_asked(case, desk):
+    before = contents(desk)
+    words = ("--sigma", 0) if case == "rows" else ()
+    dasr(*KEPT[case], *words, "--overwrite")
+    after = contents(desk)
+    assert after.keys() == before.keys()
+    assert sum(after[name] != before[name] for name in before) == 1
+
+
+@pytest.mark.parametrize("words", [(), ("--overwrite",)], ids=["", "overwrite"])
+@pytest.mark.parametrize("case", NEVER)
+def test_an_input_is_never_written_to(case, words, desk, idle):
+    before = contents(desk)
+    said = dasr(*NEVER[case], *words, code=1)
+    assert len(said.splitlines()) == 1
+    assert "is an input, and an input is never written to: name another file" in said
+    assert contents(desk) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("upscale", "photo.png", "set"), "set is a folder: name a file in it"),
+        (("upscale", "photo.png", "no/a.png"), "no folder at no: create it before a.png"),
+        (("degrade", "photo.png", "no/a.png"), "no folder at no: create it before a.png"),
+        (("degrade", "photo.png", "a.xyz"), "cannot write a.xyz: expected an extension"),
+        (("evaluate", "--images", "set", "--out", "set"), "set is a folder: name a file in it"),
+        (("upscale", "wide.png", "a.webp"), "cannot write a.webp of 16400×12 pixels: WEBP holds"),
+        (("degrade", "wider.png", "a.webp"), "cannot write a.webp of 16400×6 pixels: WEBP holds"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_work(words, sentence, desk, idle):
+    data.save_image(torch.zeros(3, 3, 4100), "wide.png")
+    data.save_image(torch.zeros(3, 24, 4 * 16400), "wider.png")
+    said = dasr(*words, code=1)
+    assert said.startswith(f"dasr: {sentence}")
+    assert len(said.splitlines()) == 1
 
 
 # Training

@@ -263,6 +263,17 @@ def test_what_cannot_be_saved_is_refused(tmp_path, image, name, kind, sentence):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("kind", "longest"), [("jpg", 65500), ("webp", 16383)])
+def test_a_format_that_is_too_small_is_refused(tmp_path, kind, longest):
+    path = tmp_path / f"a.{kind}"
+    data.save_image(torch.zeros(3, 1, longest), path)  # the longest that there is
+    assert data.load_image(path).shape == (3, 1, longest)
+    for size in ((1, longest + 1), (longest + 1, 1)):
+        with pytest.raises(ValueError, match=rf"a\.{kind} .* {longest} a side, use \.png"):
+            data.check_format(path, *size)
+    data.check_format(tmp_path / "a.png", 1, longest + 1)
+
+
 @pytest.mark.parametrize(
     ("count", "held_out", "chosen"),
     [
