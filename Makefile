@@ -53,7 +53,7 @@ bench: $(READY)  ## measure this machine: figures/bench-DEVICE.json, and the roo
 	$(VENV_PYTHON) -m dasrlib.cli bench
 
 report: $(READY)  ## execute the notebooks and build the book; PROFILE=smoke, laptop, gpu or paper
-	$(VENV_PYTHON) -m dasrlib.report --profile $(PROFILE)
+	$(VENV_PYTHON) -m dasrlib.book --profile $(PROFILE)
 
 clean:  ## remove .venv and everything built
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from dasrlib import paper
-from dasrlib.devices import moved
-from dasrlib.reduction import blur, blur_and_reduce
-from dasrlib.reduction import resize_bicubic as resize_bicubic
+from dasrlib.acceleration.blur_downsample import blur_and_reduce
+from dasrlib.acceleration.devices import moved
+from dasrlib.resampling import blur
+from dasrlib.resampling import resize_bicubic as resize_bicubic
 
 KERNEL_SIZE = paper.KERNEL_SIZE
 SCALES = paper.SCALES

@@ -15,9 +15,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from dasrlib import provenance
-from dasrlib.files import whole_file
 from dasrlib.plots.style import RC
+from dasrlib.records import provenance
+from dasrlib.records.atomic_write import whole_file
 
 Draw = Callable[[dict[str, Any]], Figure]
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dasrlib import names, paper, profiles
+from dasrlib import errors, paper, profiles
 from dasrlib.da_conv import ConcatConv, DAConv
 from dasrlib.degradation import Degradations, check_scale
 from dasrlib.profiles import Profile, Sizes
@@ -42,7 +42,7 @@ def check_model(name: str) -> str:
     """The name, if it is one of the five models'; raises ValueError with the nearest one
     otherwise."""
     if name not in MODELS:
-        raise ValueError(names.unknown("model", name, MODELS))
+        raise ValueError(errors.unknown("model", name, MODELS))
     return name
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from dasrlib import names, paper
+from dasrlib import errors, paper
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ PROFILES = {
 def get(name: str) -> Profile:
     """The profile of that name; raises ValueError with the nearest one for an unknown name."""
     if name not in PROFILES:
-        raise ValueError(names.unknown("profile", name, PROFILES))
+        raise ValueError(errors.unknown("profile", name, PROFILES))
     return PROFILES[name]
 
 

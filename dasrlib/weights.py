@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dasrlib import names
-from dasrlib.files import whole_file
+from dasrlib import errors
 from dasrlib.network import BlindSR
 from dasrlib.profiles import Sizes
+from dasrlib.records.atomic_write import whole_file
 
 BUNDLED = Path(__file__).parent / "bundled"
 
@@ -59,7 +59,8 @@ def catalogue() -> dict[str, dict[str, Any]]:
     return found
 
 
-def _find(name: str | Path) -> Path:
+def find(name: str | Path) -> Path:
+    """The file of bundled weights, or of a .safetensors path; raises what `load` raises."""
     if Path(name).suffix == ".safetensors":
         if Path(name).is_file():
             return Path(name)
@@ -71,7 +72,7 @@ def _find(name: str | Path) -> Path:
         p.relative_to(BUNDLED).with_suffix("").as_posix() for p in BUNDLED.rglob("*.safetensors")
     )
     raise ValueError(
-        names.unknown("bundled weights", name, sorted(bundled_names))
+        errors.unknown("bundled weights", name, sorted(bundled_names))
         + ", or the path of a .safetensors file"
     )
 
@@ -82,7 +83,7 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
     Raises ValueError for an unknown name (with the nearest one) or a file of something else,
     FileNotFoundError for a path that is not there.
     """
-    path = _find(name)
+    path = find(name)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = (file.metadata() or {}).get("dasrlib")

@@ -1,10 +1,11 @@
-"""Sphinx configuration of the book; `python -m dasrlib.report` copies this folder and builds it."""
+"""Sphinx configuration of the book; `python -m dasrlib.book` copies this folder and builds it."""
 
 from __future__ import annotations
 
 import ast
 import importlib
 import importlib.util
+import inspect
 import pkgutil
 import re
 from pathlib import Path
@@ -54,16 +55,8 @@ autodoc_typehints = "none"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 add_module_names = False
 
-# The order in which the paper, and so the book, is read.
-# fmt: off
-FLOOR_PLAN = [
-    "paper", "data", "downloads", "degradation", "reduction", "grouped_conv", "representation",
-    "da_conv", "network", "baselines", "profiles", "patches", "steps", "training", "weights",
-    "evaluation", "probes", "recipes", "recipe_study", "studies", "ablation", "pieces",
-    "inference", "bench", "figures", "plots", "widgets", "console", "reproduce", "cli",
-    "figure_captions", "results_pages", "expected_numbers", "proofreading", "report",
-]
-# fmt: on
+# The lines of the floor plan.
+FLOOR_PLAN = re.findall(r"^(\w+)  ", dasrlib.__doc__ or "", re.M)[1:]
 
 
 def modules() -> dict[str, list[str]]:
@@ -72,7 +65,8 @@ def modules() -> dict[str, list[str]]:
     names.sort(key=lambda name: FLOOR_PLAN.index(name) if name in FLOOR_PLAN else len(FLOOR_PLAN))
     found = {}
     for name in names:
-        inside = {m.name for m in pkgutil.iter_modules([str(Path(dasrlib.__path__[0], name))])}
+        here = pkgutil.iter_modules([str(Path(dasrlib.__path__[0], name))])
+        inside = {m.name for m in here if not m.name.startswith("_")}
         # A module with the name of what its package hands on is on the package's page already.
         handed_on = getattr(importlib.import_module(f"dasrlib.{name}"), "__all__", ())
         found[name] = sorted(inside.difference(handed_on))
@@ -108,7 +102,9 @@ def write_api(folder: Path) -> None:
             (folder / "api" / f"{module}.rst").write_text(page, encoding="utf-8")
             listed += f":doc:`{module} <api/{module}>`\n   {first_sentence(module)}\n\n"
         contents += f"   api/{name}\n"
-    text = API.format(modules=listed, contents=contents)
+    text = API.format(
+        plan=inspect.cleandoc(dasrlib.__doc__ or ""), modules=listed, contents=contents
+    )
     (folder / "api.rst").write_text(text, encoding="utf-8")
 
 
@@ -116,8 +112,9 @@ API = """\
 The library
 ===========
 
-In the order in which the paper is read: a module uses only those above it. ``dasrlib.`` stands
-before each name.
+{plan}
+
+In the order of this plan, ``dasrlib.`` stands before each name:
 
 {modules}
 .. toctree::

@@ -50,8 +50,8 @@ def clock(monkeypatch):
     from dasrlib import training
 
     clock = Clock()
-    monkeypatch.setattr(training, "time", clock)
-    monkeypatch.setattr(training, "LOG_EVERY", 3)
+    monkeypatch.setattr(training.run, "time", clock)
+    monkeypatch.setattr(training.run, "LOG_EVERY", 3)
     return clock
 
 

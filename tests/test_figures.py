@@ -14,7 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from dasrlib import figures
-from dasrlib.files import whole_file
+from dasrlib.records.atomic_write import whole_file
 
 DATA = {"x": [1, 2, 3], "y": [1.5, 0.25, 4.0], "label": "σ = 1.2"}
 

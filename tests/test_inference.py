@@ -107,6 +107,27 @@ def test_a_tile_as_large_as_the_picture_is_the_picture(model):
     assert torch.equal(inference.upscale(lr, model, tile=40), inference.upscale(lr, model))
 
 
+def test_a_large_picture_is_computed_in_tiles_by_default(model, monkeypatch):
+    lr = picture(40, 50)
+    sides = []
+    model.sr.head.register_forward_hook(lambda module, inputs, out: sides.append(out.shape[2:]))
+    monkeypatch.setattr(inference, "AT_ONCE", 2000)
+    inference.upscale(lr, model)
+    assert sides == [(40, 50)]
+    monkeypatch.setattr(inference, "AT_ONCE", 1999)
+    monkeypatch.setattr(inference, "TILE", 32)
+    sr = inference.upscale(lr, model)
+    assert len(sides) == 1 + 4
+    assert torch.equal(sr, inference.upscale(lr, model, tile=32))
+    inference.upscale(lr, model, tile=50)  # at once all the same, for who asks for it
+    assert sides[-1] == (40, 50)
+
+
+def test_every_picture_of_the_benchmarks_is_computed_at_once():
+    # Urban100's HR pictures are the largest of the paper's test sets: about a megapixel. At ×2:
+    assert inference.AT_ONCE >= 1.3e6 / 2**2
+
+
 class Listening(torch.nn.Module):
     """An SR network that notes which representations it was given."""
 

@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from dasrlib import figures, names, provenance
-from dasrlib.bench import cases, ceilings, networks
+from dasrlib import errors, figures
+from dasrlib.bench import cases, networks, peaks
 from dasrlib.bench.measure import BUDGETS, QUICK, Case, rows_of, tf32
 from dasrlib.plots import bench as plots
+from dasrlib.records import provenance
 
 GROUPS: dict[str, Callable[[torch.device, bool], Iterator[Case]]] = {
     "grouped_conv": cases.grouped_conv,
@@ -43,7 +44,7 @@ def slug(name: str) -> str:
 
 def _check(name: str) -> torch.device:
     if name not in BUDGETS:
-        raise ValueError(names.unknown("device", name, BUDGETS))
+        raise ValueError(errors.unknown("device", name, BUDGETS))
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("there is no CUDA device on this machine: measure with --device cpu")
     if name == "cuda" and os.environ.get("TRITON_INTERPRET") == "1":
@@ -65,13 +66,13 @@ def run(device: str | None = None, only: str | None = None, quick: bool = False)
     """
     chosen = _check(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if only is not None and only not in GROUPS:
-        raise ValueError(names.unknown("group", only, GROUPS))
+        raise ValueError(errors.unknown("group", only, GROUPS))
     budget = QUICK if quick else BUDGETS[chosen.type]
     started, seed = time.monotonic(), torch.seed()  # fresh: what is checked is never the same
     rows: list[dict[str, Any]] = []
     with tf32(False), tqdm(unit=" cases") as bar:
         bar.set_description_str("ceilings")
-        limits = ceilings.measure(chosen, budget, quick)
+        limits = peaks.measure(chosen, budget, quick)
         for group, make in GROUPS.items():
             if only in (None, group):
                 for case in make(chosen, quick):

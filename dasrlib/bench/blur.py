@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dasrlib.acceleration.blur_downsample import blur_and_reduce
 from dasrlib.degradation import Degradations
-from dasrlib.reduction import blur, blur_and_reduce, resize_bicubic
+from dasrlib.resampling import blur, resize_bicubic
 
 
 def in_turn(hr: Tensor, degradations: Degradations) -> Tensor:

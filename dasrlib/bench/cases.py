@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dasrlib import degradation
-from dasrlib.bench import exact, released
+from dasrlib.bench import authors_code, ground_truth
 from dasrlib.bench.measure import Case
 from dasrlib.bench.operators import LAYOUTS, Operator, alone, with_gradients
 from dasrlib.degradation import Degradations, DegradationSpace
@@ -96,7 +96,7 @@ def grouped_conv(device: torch.device, quick: bool) -> Iterator[Case]:
         "grouped_conv",
         "grouped_conv2d",
         functions,
-        exact.grouped_conv2d,
+        ground_truth.grouped_conv2d,
         draw,
         lambda c: 2 * KERNEL**2,
         device,
@@ -130,14 +130,16 @@ def draw_da_conv(size: tuple[int, ...], backward: bool, device: torch.device) ->
 def da_conv(device: torch.device, quick: bool) -> Iterator[Case]:
     """The DA convolution with the LeakyReLU that follows it: an operation at a time, and fused
     (§3.2.2)."""
-    functions: dict[str, Callable[..., Tensor]] = {"eager": partial(released.da_conv2d, leaky=True)}
+    functions: dict[str, Callable[..., Tensor]] = {
+        "eager": partial(authors_code.da_conv2d, leaky=True)
+    }
     for name in _backends(device):
         functions[name] = partial(da_conv2d, leaky=True, backend=name)
     yield from _convolution(
         "da_conv",
         "DA convolution",
         functions,
-        partial(exact.da_conv2d, leaky=True),
+        partial(ground_truth.da_conv2d, leaky=True),
         partial(draw_da_conv, device=device),
         lambda c: 2 * KERNEL**2 + 2 * c + 2,  # depth-wise, 1×1, modulation
         device,
@@ -155,7 +157,7 @@ def blur(device: torch.device, quick: bool) -> Iterator[Case]:
         "isotropic": DegradationSpace.isotropic(scale),
         "anisotropic": DegradationSpace.anisotropic(scale, noise=0.0),
     }
-    functions = {"released": released.degrade, **VARIANTS, "degrade": degradation.degrade}
+    functions = {"released": authors_code.degrade, **VARIANTS, "degrade": degradation.degrade}
 
     def draw(images: int, side: int, space: DegradationSpace) -> tuple[Tensor, Degradations]:
         hr = torch.rand(images, 3, side, side, device=device)
@@ -173,7 +175,7 @@ def blur(device: torch.device, quick: bool) -> Iterator[Case]:
                     Operator(
                         variant,
                         alone(function),
-                        alone(exact.degrade),
+                        alone(ground_truth.degrade),
                         partial(draw, images, side, space),
                         device,
                         # Rounded to 256 levels, it is off by half a level at most, 4e-3 of grey.

@@ -16,17 +16,17 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dasrlib import profiles, training
-from dasrlib.bench import exact
+from dasrlib.acceleration.devices import fastest_dtype, fastest_layout
+from dasrlib.bench import ground_truth
+from dasrlib.bench.authors_code import ReleasedDAConv, ReleasedStep, computed_as
 from dasrlib.bench.measure import Case, Check, Repeat, Way, peak_of, tf32
 from dasrlib.bench.operators import LAYOUTS, name_of
-from dasrlib.bench.released import ReleasedDAConv, ReleasedStep, computed_as
 from dasrlib.da_conv import DAConv
 from dasrlib.degradation import DegradationSpace
-from dasrlib.devices import fastest_dtype, fastest_layout
 from dasrlib.network import BlindSR
-from dasrlib.patches import PatchPairs
 from dasrlib.profiles import Profile
-from dasrlib.steps import WARM_UP
+from dasrlib.training.cuda_graph import WARM_UP
+from dasrlib.training.patches import PatchPairs
 
 SCALE = 4
 # The whole network carries rounding further than one operator does, and Adam's first updates do not
@@ -150,7 +150,7 @@ def training_step(device: torch.device, quick: bool) -> Iterator[Case]:
         torch.manual_seed(seed)
         patches = PatchPairs(images, profile.patch * SCALE)
         batches = [(patches.sample(batch), space.sample(batch)) for _ in range(4)]
-        others = (torch.float64, exact.ExactDAConv, exact.degrade) if right else ()
+        others = (torch.float64, ground_truth.ExactDAConv, ground_truth.degrade) if right else ()
         step = ReleasedStep(profile, batches, device, *others)
         return Started(step, step.model.sr)
 
@@ -206,7 +206,7 @@ def training_step(device: torch.device, quick: bool) -> Iterator[Case]:
 
 def in_float64(run: training.Run) -> None:
     """The run's network in float64, every operation the framework's."""
-    computed_as(exact.ExactDAConv, run.model).double()
+    computed_as(ground_truth.ExactDAConv, run.model).double()
     parts: list[nn.Module] = [run.model.encoder, run.model.sr]
     if run.contrast is not None:
         run.contrast.double()
@@ -253,7 +253,9 @@ class Enlargement:
 
     def check(self) -> Check:
         model, images = self._network(), torch.rand(self.shape)
-        right = computed_as(exact.ExactDAConv, copy.deepcopy(model)).to(self.device, torch.float64)
+        right = computed_as(ground_truth.ExactDAConv, copy.deepcopy(model)).to(
+            self.device, torch.float64
+        )
         ours, theirs = self._prepared(model), self._on_device(images)
         out, peak = peak_of(lambda: self._run(ours, theirs), self.device)
         with torch.inference_mode():

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import nbformat
 
+from dasrlib.records.atomic_write import whole_file
+
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -40,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if after != before:
             changed.append(path)
             if not options.check:
-                path.write_text(after, encoding="utf-8", newline="\n")
+                with whole_file(path) as temporary:
+                    temporary.write_text(after, encoding="utf-8", newline="\n")
     if options.check and changed:
         names = ", ".join(map(str, changed))
         print(f"not in their stored form: {names}; `make format` mends it", file=sys.stderr)

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from dasrlib.degradation import Degradations, degrade, resize_bicubic
 from dasrlib.plots.style import image_axes
-from dasrlib.widgets.controls import SIZE, Controls, describe, middle
-from dasrlib.widgets.frame import Frame, figure_html, row_html
+from dasrlib.widgets.base.degradation_controls import SIZE, Controls, describe, middle
+from dasrlib.widgets.base.frame import Frame, figure_html, row_html
 
 SMALL = 126  # CSS pixels of the kernel, six to a weight, and of the spectra
 

@@ -1,0 +1,267 @@
+"""The report: the notebooks, executed one after another, as a book that opens in a browser.
+
+    python -m dasrlib.book --profile smoke
+
+leaves the executed notebooks in build/report/notebooks, their seconds in build/report/run.json and
+the book in build/report/html. It is
+run from a clone of the repository, whose notebooks/, figures/ and docs/ it reads; `make report` is
+this line and an environment to run it in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import dasrlib
+from dasrlib import profiles
+from dasrlib.book import numbers, proofreading, results
+from dasrlib.records import provenance
+
+# In the kernel: the plain text of a figure is what is written on it, which the book reads out.
+DESCRIBED_FIGURES = """\
+from matplotlib.figure import Figure
+
+def _described(figure, printer, cycle):
+    from dasrlib.plots.alt_text import describe
+    printer.text(describe(figure))
+
+# Not as one of IPython's formatters: choosing the format of the pictures forgets those of figures.
+Figure._repr_pretty_ = _described
+del Figure, _described
+"""
+# No cell takes half as long in the laptop profile; one that waits for nothing must come to an end.
+CELL_SECONDS = 900
+ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+LIVE_ONLY = (
+    '<p class="live-only">A control stands here in the live notebook: <code>make lab</code>.</p>'
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One executed notebook: its name, the seconds it took, and the traceback if it failed."""
+
+    name: str
+    seconds: float
+    error: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name:<28}{self.seconds:7.1f} s   {'FAILED' if self.error else 'ok'}"
+
+
+@contextmanager
+def _kernel_environment() -> Iterator[None]:
+    """This interpreter's own kernel and commands, nobody's settings, figures inside the page."""
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory() as settings:
+        # A reader's start-up files do not run; a kernel's remarks about itself are not shown.
+        config = Path(settings, "profile_default", "ipython_kernel_config.py")
+        config.parent.mkdir()
+        config.write_text("c.IPKernelApp.log_level = 50\n")
+        start = config.parent / "startup" / "described_figures.py"
+        start.parent.mkdir()
+        start.write_text(DESCRIBED_FIGURES, encoding="utf-8")
+        os.environ["IPYTHONDIR"] = settings
+        os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+        os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+        os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + before.get("PATH", "")
+        # Small pictures are slower, not faster, on every core of a large machine.
+        os.environ.setdefault("OMP_NUM_THREADS", str(min(8, os.cpu_count() or 1)))
+        # Nor do threads spin while they wait for each other, where cores have other work too.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def execute(notebook: Path, executed: Path, profile: str) -> Run:
+    """Execute a notebook in a profile, in its own folder, and write the result to `executed`.
+
+    A notebook that fails is written as far as it came; the Run then holds the traceback.
+    """
+    import papermill
+
+    start = time.perf_counter()
+    error = None
+    with _kernel_environment():
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                str(executed),
+                parameters={"profile": profile},
+                kernel_name="python3",
+                language="python",
+                cwd=str(notebook.parent),
+                progress_bar=False,
+                execution_timeout=CELL_SECONDS,
+            )
+        except (
+            Exception
+        ) as problem:  # a cell's error, a kernel that died, a file that is no notebook
+            error = ANSI_COLOUR.sub("", str(problem)).strip() or type(problem).__name__
+    return Run(notebook.stem, time.perf_counter() - start, error)
+
+
+def settle_widgets(executed: Path) -> None:
+    """Replace what needs a running kernel: a control by its first frame, where it carries one, and
+    a note; a progress bar by nothing."""
+    import nbformat
+
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        settled = []
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if WIDGET in data:
+                frame = {kind: data[kind] for kind in ("image/png", "text/plain") if kind in data}
+                # A control prints as interactive(children=…), a progress bar as 0%|   | 0/100.
+                if "image/png" not in frame and not re.match(r"\w+\(", data.get("text/plain", "")):
+                    continue
+                if "image/png" in frame:
+                    settled.append(nbformat.v4.new_output("display_data", frame))
+                output = nbformat.v4.new_output("display_data", {"text/html": LIVE_ONLY})
+            settled.append(output)
+        if cell.cell_type == "code":
+            cell.outputs = settled
+    nbformat.write(notebook, executed)
+
+
+def describe_run(runs: Sequence[Run], profile: str) -> dict[str, Any]:
+    """What run.json keeps: profile, date, the seconds of each notebook that ran, and where."""
+    return {
+        "profile": profile,
+        "date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
+        "seconds": {run.name: round(run.seconds, 1) for run in runs if not run.error},
+        "failed": [run.name for run in runs if run.error],
+        "provenance": provenance.describe("cuda" if torch.cuda.is_available() else "cpu"),
+    }
+
+
+def _run_page(record: dict[str, Any]) -> str:
+    """The page of the book that says how the book came about, in Markdown."""
+    rows = [[name, f"{seconds:.1f}"] for name, seconds in record["seconds"].items()]
+    rows += [[name, "failed"] for name in record["failed"]]
+    facts = [[name, str(value)] for name, value in record["provenance"].items()]
+    return f"""# This run
+
+The notebooks of this book were executed in the profile **{record["profile"]}** on {record["date"]}
+with dasrlib {dasrlib.__version__}. The results of the profile smoke mean nothing: figures that a
+page shows from `figures/` are of the run that is named below them in [Results](results.md).
+
+{results.table(["notebook", "seconds"], rows)}
+
+{results.table(["where", ""], facts, words=2)}
+"""
+
+
+def write_pages(root: Path, out: Path) -> None:
+    """The page of results, and the numbers in the pages written by hand, from what lies in root."""
+    figures, notebooks = root / "figures", root / "notebooks"
+    found = numbers.numbers(figures, notebooks)
+    for page in out.glob("*.md"):
+        filled = numbers.fill(page.read_text(encoding="utf-8"), found)
+        page.write_text(filled, encoding="utf-8")
+    text = results.results(figures, notebooks)
+    (out / "results.md").write_text(text, encoding="utf-8")
+
+
+def build_book(folder: Path) -> bool:
+    """Build folder/html from the sources in `folder`; False if there was an error or a warning, or
+    if the book has a mistake that dasrlib.book.proofreading finds."""
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    command += ["-d", str(folder / "doctrees"), str(folder), str(folder / "html")]
+    built = subprocess.run(command, check=False).returncode == 0
+    mistakes = proofreading.proofread(folder / "html")
+    for mistake in mistakes:
+        print(mistake, file=sys.stderr)
+    return built and not mistakes
+
+
+def report(root: Path, out: Path, profile: str) -> int:
+    """Execute root/notebooks in a profile and build the book in `out`; the number of failures.
+
+    Prints the seconds of each notebook as it finishes, the traceback of each that fails, and
+    where to open the book. Raises FileNotFoundError where root has no notebooks, FileExistsError
+    where `out` is a folder of something else: a report replaces a report, nothing else.
+    """
+    notebooks = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    if not notebooks:
+        raise FileNotFoundError(
+            f"no notebooks in {root / 'notebooks'}: run this in a clone of the repository, "
+            "or name one with --root"
+        )
+    if out.exists() and any(out.iterdir()) and not (out / "run.md").exists():
+        raise FileExistsError(f"{out} holds something that is no report: name another folder")
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(root / "docs", out)
+    (out / "run.md").touch()
+    (out / "notebooks").mkdir()
+
+    print(f"profile {profile}, {len(notebooks)} notebooks", flush=True)
+    runs = []
+    for notebook in notebooks:
+        executed = out / "notebooks" / notebook.name
+        run = execute(notebook, executed, profile)
+        print(run, flush=True)
+        if executed.exists():
+            settle_widgets(executed)
+        runs.append(run)
+    # Only now, as the notebooks may have redrawn them.
+    if (root / "figures").is_dir():  # beside notebooks/, where ../figures/NAME.png looks for it
+        shutil.copytree(root / "figures", out / "figures")
+    write_pages(root, out)
+    record = describe_run(runs, profile)
+    (out / "run.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (out / "run.md").write_text(_run_page(record), encoding="utf-8")
+
+    start = time.perf_counter()
+    built = build_book(out)
+    book = Run("the book", time.perf_counter() - start, None if built else "see the warnings above")
+    print(book)
+    print(f"{'together':<28}{sum(run.seconds for run in [*runs, book]):7.1f} s")
+
+    failed = [run for run in [*runs, book] if run.error]
+    for run in failed:
+        print(f"\n{run.name} failed:\n{run.error}", file=sys.stderr)
+    page = out / "html" / "index.html"
+    if page.exists():
+        print(f"\nopen {page.resolve().as_uri()}")
+    return len(failed)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 0 if every notebook ran and the book has no warning."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dasrlib.book",
+        description="Execute the notebooks and build the book.",
+        epilog="example: python -m dasrlib.book --profile laptop",
+    )
+    parser.add_argument("--profile", default="smoke", choices=list(profiles.PROFILES))
+    parser.add_argument("--root", type=Path, default=Path(), help="the clone (this folder)")
+    parser.add_argument("--out", type=Path, help="where to build (ROOT/build/report)")
+    options = parser.parse_args(arguments)
+    out = options.out or options.root / "build" / "report"
+    try:
+        return 1 if report(options.root, out, options.profile) else 0
+    except (FileNotFoundError, FileExistsError) as problem:
+        parser.exit(2, f"{problem}\n")

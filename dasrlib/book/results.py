@@ -1,0 +1,287 @@
+"""The book's page of results, and the numbers in its other pages, from what was kept of the runs.
+
+Everything is read when the book is built: figures/*.json (what was drawn and the run it came from),
+the printed tables of `dasrlib.paper` and the records of the bundled weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from dasrlib import paper, weights
+from dasrlib.book import captions
+from dasrlib.book.captions import Record
+from dasrlib.network import MODELS
+from dasrlib.studies.ablation import SCALE
+
+NOTHING = "not measured"
+TITLES = {
+    "model1": "Model 1, no contrastive loss",
+    "model2": "Model 2, plain convolutions",
+    "model3": "Model 3, no modulation",
+    "model4": "Model 4, the full method",
+    "model5": "Model 5, told the degradation",
+}
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> str:
+    """A Markdown table; after the first `words` columns they are numbers, and set to the right."""
+    lines = [head, ["---"] * words + ["---:"] * (len(head) - words), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _psnr(values: Sequence[float]) -> list[str]:
+    """Two decimals each, and their mean."""
+    return [f"{value:.2f}" for value in [*values, _mean(values)]]
+
+
+def trainings(record: Record, model: str) -> list[Record]:
+    """The runs of one model in the record of an ablation, by seed."""
+    runs = [run for run in record["data"]["runs"] if run["model"] == model]
+    return sorted(runs, key=lambda run: run["seed"])
+
+
+def spread(record: Record, model: str) -> float | None:
+    """How far apart the best and the worst training of a model are, dB of the mean over the widths.
+
+    None where there are fewer than two.
+    """
+    means = [_mean(run["psnr"]) for run in trainings(record, model)]
+    return max(means) - min(means) if len(means) > 1 else None
+
+
+def _claim(claim: Record) -> str:
+    order = "at least as good as" if claim["better"] == "model5" else "better than"
+    return f"{_short(claim['better'])} is {order} {_short(claim['worse'])}"
+
+
+def _short(model: str) -> str:
+    return TITLES[model].split(",")[0]
+
+
+def recipe(name: str) -> str:
+    """How the encoders of an ablation were taught, from its figure's name."""
+    suffix = name.removeprefix("ablation").strip("-")
+    known = {"": "the short recipe", "papers-recipe": "the paper's recipe"}
+    return known.get(suffix, suffix.replace("-", " "))
+
+
+def ablation(record: Record) -> str:
+    """One record of `dasr reproduce ablation`: models, claims, spread and runs (§4.2)."""
+    data, profile = record["data"], record["profile"]
+    head = [f"PSNR-Y, dB ({data['dataset']} ×4)", *(f"σ {w}" for w in data["widths"]), "mean"]
+    rows: list[list[str]] = []
+    for method in ("Bicubic", "DASR"):
+        if method in data["printed"]:
+            rows.append([f"{method}, *printed in the paper*", *_psnr(data["printed"][method])])
+    between = [["bicubic, measured here", *_psnr(data["measured"]["bicubic"])]]
+    for model in MODELS:
+        runs = trainings(record, model)
+        if runs:
+            often = captions.trainings_in_words(len(runs))
+            cells = _psnr(data["measured"][model])
+            between.append([f"{TITLES[model]}, measured here, {often}", *cells])
+        else:
+            between.append([TITLES[model], *[NOTHING] * (len(head) - 1)])
+    rows[1:1] = between
+    claims = [
+        [
+            _claim(claim),
+            claim["verdict"],
+            "" if claim["mean"] is None else f"{claim['mean']:+.3f}",
+            ", ".join(f"{value:+.3f}" for value in claim["differences"].values()),
+        ]
+        for claim in data["claims"]
+    ]
+    return f"""{table(head, rows)}
+
+A row of several trainings is their mean. What the paper claims, and what came out in the profile
+`{profile}`; a difference is of the means over the four widths, in dB:
+
+{table(["the paper's claim", "here", "mean", "seed by seed"], claims, words=2)}
+
+{_spread(record)}
+
+{_runs(record)}
+"""
+
+
+def _spreads(record: Record) -> dict[str, float]:
+    found = {model: spread(record, model) for model in MODELS}
+    return {model: value for model, value in found.items() if value is not None}
+
+
+def spread_in_words(record: Record) -> str:
+    """How far apart several trainings of one model are, or that there is only one of each."""
+    several = _spreads(record)
+    if not several:
+        return (
+            "each model was trained once, so how far two trainings of one model differ is "
+            f"{NOTHING}, and a difference of a few hundredths between models decides nothing."
+        )
+    return (
+        "between the best and the worst training of one model lie up to "
+        f"{max(several.values()):.2f} dB. A difference between models that is not clearly larger "
+        "decides nothing."
+    )
+
+
+def _spread(record: Record) -> str:
+    rows = [
+        [TITLES[model], len(trainings(record, model)), f"{value:.3f}"]
+        for model, value in _spreads(record).items()
+    ]
+    words = f"How far can the differences be trusted? Here {spread_in_words(record)}"
+    if not rows:
+        return words
+    return f"{words}\n\n{table(['', 'trainings', 'best − worst, dB'], rows)}"
+
+
+def _runs(record: Record) -> str:
+    parameters = record["data"]["parameters"]
+    head = ["training", "parameters", "iterations", "minutes", "mean PSNR-Y", "mean SSIM-Y"]
+    rows = []
+    for model in MODELS:
+        for run in trainings(record, model):
+            psnr, ssim = _mean(run["psnr"]), _mean(run["ssim"])
+            place = captions.where(run["provenance"])
+            rows.append(
+                [f"{_short(model)}, seed {run['seed']}: {run['dtype']}, {place}",
+                 f"{parameters[model]:,}", f"{run['iterations']:,}", f"{run['minutes']:.1f}",
+                 f"{psnr:.3f}", f"{ssim:.4f}"]
+            )  # fmt: skip
+    return "Every training:\n\n" + table(head, rows)
+
+
+def _table2(scale: int, here: dict[str, Record]) -> str:
+    """Table 2 for a scale: the printed rows, and beside them what was measured (§4.2)."""
+    widths, printed = paper.kernel_widths(scale), paper.table2(scale)
+    released = paper.reference_bicubic(scale)
+    ours = here["bicubic"]["data"] if "bicubic" in here else {"scale": None, "sets": {}}
+    head = ["test set", "method", "source", *(f"σ {width:g}" for width in widths)]
+    rows: list[list[str]] = []
+    for dataset in paper.TEST_SETS:
+        first = len(rows)
+        for method, sets in printed.items():
+            rows.append(["", method, "*printed*", *_cells(sets[dataset].values())])
+        if ours["scale"] == scale and dataset in ours["sets"]:
+            cells = _cells(ours["sets"][dataset]["here"])
+            rows.append(["", "Bicubic", "measured here", *cells])
+        if dataset in released:
+            cells = _cells(released[dataset].values())
+            rows.append(["", "Bicubic", "measured with the released code", *cells])
+        rows += _our_rows(scale, dataset, len(widths), here)
+        rows[first][0] = dataset
+    return table(head, rows, words=3)
+
+
+def _cells(values: Iterable[float]) -> list[str]:
+    return [f"{value:.2f}" for value in values]
+
+
+def _our_rows(scale: int, dataset: str, width: int, here: dict[str, Record]) -> list[list[str]]:
+    """The rows of the ablations' models, or one that says that there is none."""
+    rows = []
+    for name, record in here.items():
+        data = record["data"]
+        if name.startswith("ablation") and scale == SCALE and data["dataset"] == dataset:
+            source = f"measured here, {recipe(name)}, profile `{record['profile']}`"
+            rows += [
+                ["", TITLES[model], source, *_cells(data["measured"][model])]
+                for model in MODELS
+                if model in data["measured"]
+            ]
+    return rows or [["", "DASR", f"{NOTHING} here", *[""] * width]]
+
+
+def _table3() -> str:
+    """Table 3: nine anisotropic kernels, three levels of noise; nothing is measured yet (§4.3)."""
+    kernels = paper.TABLES["table3"]["kernels_lambda1_lambda2_thetadeg"]
+    head = ["method", "noise", *(f"{a:g}, {b:g}, {theta:g}°" for a, b, theta in kernels)]
+    rows = [
+        [f"{method}, *printed*", level, *_cells(values)]
+        for method, levels in paper.table3().items()
+        for level, values in levels.items()
+    ]
+    rows.append([f"DASR: {NOTHING} here", *[""] * (1 + len(kernels))])
+    return table(head, rows)
+
+
+def bicubic_gaps() -> tuple[list[float], list[float]]:
+    """Measured minus printed bicubic PSNR over Table 2, dB: without blur, and with it."""
+    gaps: tuple[list[float], list[float]] = ([], [])
+    for scale in paper.SCALES:
+        printed = paper.table2(scale)["Bicubic"]
+        for dataset, row in paper.reference_bicubic(scale).items():
+            for sigma, psnr in row.items():
+                gaps[sigma > 0].append(psnr - printed[dataset][sigma])
+    return gaps
+
+
+def bundled_weights() -> str:
+    """The networks that come with the library, and how each was trained."""
+    rows = [
+        [f"`{name}`", record["dtype"], f"{record['log'][-1]['iteration']:,}",
+         f"{record['minutes']:.1f}", captions.where(record["provenance"])]
+        for name, record in weights.catalogue().items()
+    ]  # fmt: skip
+    return table(["weights", "in", "iterations", "minutes", "where"], rows)
+
+
+def results(figures: Path, notebooks: Path) -> str:
+    """The page of results, in Markdown, with paths relative to the folder that holds `figures`."""
+    here, (texts, drawn) = captions.records(figures), captions.shown(notebooks)
+    found = {name: record for name, record in here.items() if name.startswith("ablation")}
+    parts = [RESULTS_INTRODUCTION, "## The ablation"]
+    if not found:
+        parts.append(f"The five models: {NOTHING}.")
+    for name, record in found.items():
+        parts.append(f"### Models 1 to 5, {recipe(name)}")
+        parts += [
+            f"Made by {captions.made_by(name, record, drawn)}.",
+            ablation(record),
+        ]
+    _, blurred = bicubic_gaps()
+    parts.append(TABLE2_INTRODUCTION.format(low=min(blurred), high=max(blurred)))
+    for scale in paper.SCALES:
+        parts += [f"### Table 2, ×{scale}", _table2(scale, here)]
+    parts += [TABLE3_INTRODUCTION, _table3()]
+    parts += ["## The weights that come with the library", bundled_weights()]
+    parts.append("## Every figure, and its run")
+    parts += [
+        captions.figure(name, here[name], texts, drawn)
+        for name in captions.in_order(here, texts, drawn)
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+RESULTS_INTRODUCTION = """# Results
+
+Every number that this project has measured, beside the one that the paper prints. This page is made
+when the book is built, from the files that the runs left behind; nothing on it was typed. *Printed*
+numbers are the paper's. *Measured* ones are this library's unless something else is said. Where
+there is no measurement, it says so. What the numbers mean is the subject of the chapters, above all
+of [the ablation](notebooks/05_ablation.ipynb).
+
+PSNR-Y is in dB on the luminance, with a border as wide as the scale left out; σ is the width of the
+Gaussian kernel in pixels of the large picture, 0 for no blur."""
+
+TABLE2_INTRODUCTION = """## Table 2: isotropic kernels, no noise
+
+The paper's Table 2 with what was measured below it. **The printed Bicubic rows do not come out for
+σ > 0**: bicubic enlargement measures {low:.2f} to {high:.2f} dB higher than printed, with the
+authors' released degradation code as well as with this library's. Without blur the two agree. A
+distance between a printed row and a measured one is therefore only roughly a distance between
+methods. The printed DASR row is 600 epochs of a larger network on 3450 photographs."""
+
+TABLE3_INTRODUCTION = """## Table 3: anisotropic kernels and noise
+
+Set14 ×4, PSNR-Y in dB. A column is a kernel: its widths λ1 and λ2 along two axes, in pixels of the
+large picture, and its angle. Which kernels they are the paper shows as pictures only; the numbers
+are the authors' answer to a reader. No network was trained for these degradations here yet:
+`dasr train --anisotropic --out runs/anisotropic` would."""

@@ -1,0 +1,132 @@
+"""dasr reproduce: the paper's tables and figures by one command each, resumed by the same line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dasrlib.cli.error_messages import example, one_sentence
+
+app = typer.Typer(
+    no_args_is_help=True, help="The paper's tables and figures, from training to picture."
+)
+
+Profile = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper.")]
+Folder = Annotated[
+    Path, typer.Option(help="Where the runs are kept, to be resumed; PROFILE inside it.")
+]
+Minutes = Annotated[
+    float | None, typer.Option(help="Stop after so many; the same line goes on from there.")
+]
+
+
+@app.command(epilog=example("dasr reproduce ablation --profile laptop --seeds 0,1"))
+@one_sentence
+def ablation(
+    profile: Profile = "laptop",
+    minutes: Minutes = None,
+    seeds: Annotated[str, typer.Option(help="Trainings of each model, as 0,1,2.")] = "0",
+    papers_recipe: Annotated[
+        bool, typer.Option(help="Teach the encoder as the paper does: RGB, MoCo and its queue.")
+    ] = False,
+    folder: Folder = Path("runs"),
+) -> None:
+    """Models 1 to 5 trained under one budget and measured on Set14: the ablation table (§4.2)."""
+    from dasrlib import figures, profiles
+    from dasrlib.plots import ablation as draw
+    from dasrlib.studies import ablation as experiment
+
+    chosen = profiles.get(profile)
+    try:
+        numbers = [int(seed) for seed in seeds.split(",")]
+    except ValueError:
+        raise ValueError(f"seeds are whole numbers with commas between, got {seeds!r}") from None
+    suffix = "-papers-recipe" if papers_recipe else ""
+    chosen = profiles.with_papers_recipe(chosen) if papers_recipe else chosen
+    experiment.require_test_sets(chosen)
+    runs = experiment.Ablation(folder / f"{profile}{suffix}", chosen, numbers)
+    done = runs.train(minutes)
+    data = runs.results()
+    if not done:
+        typer.echo(
+            f"{len(data['runs']) if data else 0} of {len(runs.runs())} runs are finished: "
+            "the same line goes on from here"
+        )
+    if data is None:
+        return
+    for name, values in data["measured"].items():
+        typer.echo(f"{name:8s}" + "".join(f"{value:8.2f}" for value in values))
+    counts = data["parameters"]
+    difference = counts["model2"] / counts["model4"] - 1
+    typer.echo(f"model2 has {difference:+.1%} parameters against model4's {counts['model4']:,}")
+    for claim in data["claims"]:
+        by = "" if claim["mean"] is None else f"  {claim['mean']:+.2f} dB"
+        typer.echo(f"{claim['better']} > {claim['worse']}: {claim['verdict']}{by}")
+    if profile == "smoke":
+        typer.echo("the numbers of the smoke profile mean nothing and are not kept")
+        return
+    spent = {f"{run['model']}-{run['seed']}": run["minutes"] for run in data["runs"]}
+    trained_on = data["runs"][0]["provenance"]
+    path = figures.keep(
+        f"ablation{suffix}", draw.ablation, data, profile=profile, seed=numbers[0],
+        minutes=spent, provenance=trained_on,
+    )  # fmt: skip
+    typer.echo(str(path))
+
+
+@app.command(epilog=example("dasr reproduce recipes --profile laptop --minutes 30"))
+@one_sentence
+def recipes(
+    profile: Profile = "laptop",
+    minutes: Minutes = None,
+    seed: int = 0,
+    folder: Folder = Path("runs"),
+) -> None:
+    """What a short contrastive schedule learns, one part changed at a time (§3.2.1)."""
+    from dasrlib import figures
+    from dasrlib.studies import recipe_study
+
+    data = recipe_study.reproduce(profile, folder / profile / "recipes", minutes, seed)
+    if data is None:
+        typer.echo("stopped before the last trial: the same line goes on from there")
+        return
+    if profile == "smoke":
+        typer.echo(
+            "every trial ran; the numbers of the smoke profile mean nothing and are not kept"
+        )
+        return
+    from dasrlib.plots import recipes as draw
+
+    path = figures.keep(
+        "representation-recipes", draw.recipes, data, profile=profile, seed=seed,
+        provenance=data["isotropic"][-1]["provenance"],
+    )  # fmt: skip
+    typer.echo(str(path))
+
+
+@app.command(epilog=example("dasr reproduce pack runs/laptop/model4 carried"))
+@one_sentence
+def pack(
+    folder: Annotated[Path, typer.Argument(help="A run's folder, or one that holds several.")],
+    out: Annotated[Path, typer.Argument(help="Where the pieces and their manifest go.")],
+) -> None:
+    """Cut a run into pieces of at most 16 MB, to be carried to another machine."""
+    from dasrlib.records import pieces
+
+    for path in pieces.pack(folder, out):
+        typer.echo(f"{path}  {path.stat().st_size:,} bytes")
+
+
+@app.command(epilog=example("dasr reproduce unpack carried/model4.json runs/laptop/model4"))
+@one_sentence
+def unpack(
+    manifest: Annotated[Path, typer.Argument(help="The .json beside the pieces.")],
+    folder: Annotated[Path, typer.Argument(help="Where the run goes; new, or empty.")],
+) -> None:
+    """Check a run's pieces and put them together: the command that trained it goes on with it."""
+    from dasrlib.records import pieces
+
+    for path in pieces.unpack(manifest, folder):
+        typer.echo(f"{path}  {path.stat().st_size:,} bytes")

@@ -1,0 +1,74 @@
+"""Files written whole or not at all, and what is asked before the work that makes them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def check_writable(
+    path: str | Path, overwrite: bool = False, inputs: Iterable[str | Path] = ()
+) -> Path:
+    """The path, its `~` expanded, if a file may be written there: call it before the work.
+
+    Args:
+        path: the file to write. Its folder must exist; a file is made there for a moment to try.
+        overwrite: whether an existing file may be replaced.
+        inputs: the files that are read. None of them is ever written to, not even under another
+            path that leads to the same file. Names that are no files are passed over.
+
+    Raises:
+        ValueError: the path is one of the inputs.
+        FileExistsError: the file exists and overwrite was not asked for.
+        OSError: the path is a folder or a device, or its folder is missing or cannot be written to.
+    """
+    path = Path(path).expanduser()
+    if os.path.exists(path):  # unlike path.exists(), False for a name that is too long
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder: name a file in it, as {path / 'FILE'}")
+        if not path.is_file():
+            raise OSError(f"{path} is no ordinary file: name another file")
+        read = (Path(name).expanduser() for name in inputs)
+        if any(file.exists() and path.samefile(file) for file in read):
+            raise ValueError(
+                f"{path} is an input, and an input is never written to: name another file"
+            )
+    if os.path.lexists(path) and not overwrite:  # also a link that leads nowhere
+        raise FileExistsError(
+            f"{path} exists already: name another file, or replace it with --overwrite"
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no folder at {path.parent}: create it before {path.name}")
+    try:  # rights alone do not tell: a folder may belong to the system, a name may be too long
+        _temporary_beside(path).unlink()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise type(error)(f"cannot write {path} ({reason}): name another file") from error
+    return path
+
+
+def _temporary_beside(path: Path) -> Path:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    return Path(name)
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside `path` to write to; it takes the place of `path` when all went
+    well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_beside(path)
+    try:
+        yield temporary
+        # mkstemp makes private files; the result gets the rights of any new file.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

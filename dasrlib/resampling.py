@@ -1,0 +1,100 @@
+"""§3.1 ⊗ and ↓s: the blur and the bicubic reduction."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dasrlib.grouped_conv import grouped_conv2d
+
+
+def check_blur(images: Tensor, kernels: Tensor) -> None:
+    """Raises ValueError where the kernels (B or 1, k, k) cannot blur the images (B, C, H, W)."""
+    b, _, h, w = images.shape
+    k = kernels.shape[-1]
+    if k % 2 == 0:
+        raise ValueError(f"kernel size must be odd, got {k}")
+    if kernels.shape[0] not in (1, b):
+        raise ValueError(f"expected 1 kernel or {b}, one per image, got {kernels.shape[0]}")
+    if min(h, w) <= k // 2:
+        raise ValueError(
+            f"a picture of {h}×{w} is too small for a {k}×{k} kernel: "
+            f"each side must be at least {k // 2 + 1} pixels"
+        )
+
+
+def blur(images: Tensor, kernels: Tensor) -> Tensor:
+    """I ⊗ k with one kernel per image and reflected borders (§3.1).
+
+    images: (B, C, H, W). kernels: (B, k, k), k odd, or (1, k, k) for all images.
+    Returns (B, C, H, W). Raises ValueError for an even k, or a picture that is not larger than k
+    // 2.
+    """
+    check_blur(images, kernels)
+    b, c, h, w = images.shape
+    r = kernels.shape[-1] // 2
+    padded = F.pad(images, (r,) * 4, mode="reflect")
+    # A convolution is a correlation with the kernel turned round.
+    weights = kernels.to(images).expand(b, -1, -1).flip(-2, -1)[:, None]
+    if images.is_cuda:
+        return grouped_conv2d(padded, weights)[..., r : r + h, r : r + w]
+    return correlate(padded, weights.expand(-1, c, -1, -1))
+
+
+def correlate(images: Tensor, weights: Tensor, stride: int = 1) -> Tensor:
+    """Each channel of each image with its own weights, no padding: (B, C, H, W), (B, C, k, k)."""
+    b, c, h, w = images.shape
+    # As in §3.2.2: the batch is folded into the channels, and with B·C groups every image has its
+    # own kernel.
+    folded = images.reshape(1, b * c, h, w)
+    out = F.conv2d(
+        folded, weights.reshape(b * c, 1, *weights.shape[-2:]), None, stride, groups=b * c
+    )
+    return out.view(b, c, *out.shape[-2:])
+
+
+def _cubic(x: Tensor) -> Tensor:
+    """Keys' cubic with a = −0.5, the interpolation kernel of MATLAB's imresize."""
+    x = x.abs()
+    inner = (1.5 * x - 2.5) * x**2 + 1
+    outer = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return torch.where(x <= 1, inner, torch.where(x <= 2, outer, torch.zeros_like(x)))
+
+
+# What is cached serves training too: not an inference tensor, wherever it was first asked for.
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def resize_matrix(length: int, scale: float, device: torch.device) -> Tensor:
+    """The (output, input) matrix that resizes a line of `length` pixels as MATLAB's imresize
+    does."""
+    out_length = math.ceil(length * scale - 1e-9)
+    stretch = min(scale, 1.0)  # < 1 widens the kernel when reducing: the antialiasing
+    support = 4.0 / stretch
+    # Pixel centres of the output, in input coordinates that count pixels from 0.
+    centre = (torch.arange(out_length, dtype=torch.float64) + 0.5) / scale - 0.5
+    first = torch.floor(centre - support / 2)
+    taps = first[:, None] + torch.arange(math.ceil(support) + 2, dtype=torch.float64)
+    weights = stretch * _cubic((centre[:, None] - taps) * stretch)
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    # The released code repeats the border pixel where MATLAB mirrors the picture; the released
+    # code is what the reproduction is measured against.
+    index = taps.clamp(0, length - 1).long()
+    matrix = torch.zeros(out_length, length, dtype=torch.float64)
+    return matrix.scatter_add_(1, index, weights).float().to(device)
+
+
+def resize_bicubic(images: Tensor, scale: float) -> Tensor:
+    """Bicubic resizing as MATLAB's imresize does it: antialiased, a = −0.5 (§3.1).
+
+    At the borders the outermost pixel is repeated, as in the released code (MATLAB mirrors).
+    images: (B, C, H, W). scale: 1/4, 4, ... > 0. Returns (B, C, ⌈H·scale⌉, ⌈W·scale⌉), not rounded.
+    """
+    if not scale > 0:
+        raise ValueError(f"scale must be positive, got {scale}")
+    rows = resize_matrix(images.shape[-2], float(scale), images.device).to(images.dtype)
+    columns = resize_matrix(images.shape[-1], float(scale), images.device).to(images.dtype)
+    return rows @ (images @ columns.T)

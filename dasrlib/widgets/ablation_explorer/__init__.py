@@ -1,0 +1,1 @@
+"""The models of the ablation beside each other over the kernel width."""

@@ -1,0 +1,95 @@
+"""§4.2 What the ablation explorer restored and measured so far: by picture, method and σ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from dasrlib import data, evaluation, weights
+from dasrlib.degradation import (
+    Degradations,
+    crop_to_multiple,
+    degrade,
+    quantise,
+    resize_bicubic,
+)
+from dasrlib.network import BlindSR
+from dasrlib.widgets.base.degradation_controls import middle
+
+BICUBIC = "bicubic"
+
+Key = tuple[str, str, float]  # picture, method, σ
+
+
+def bundled() -> dict[str, str]:
+    """The bundled models of the laptop profile: "model1" … "model5", and the names of their
+    weights."""
+    names = [name for name in weights.catalogue() if name.startswith("laptop/")]
+    return {name.removeprefix("laptop/").split("-")[0]: name for name in names}
+
+
+class Restorations:
+    """Pictures, the methods that restore them, and what was restored and measured so far (§4.2).
+
+    models: by name, networks of one scale. images: (name, (3, H, W) in [0, 1]) pairs.
+    Raises ValueError for no model, no picture, or models of different scales.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[tuple[str, Tensor]],
+        models: Mapping[str, BlindSR | str],
+        size: int,
+    ) -> None:
+        self.models = {
+            name: (m if isinstance(m, BlindSR) else weights.load(m)).eval()
+            for name, m in models.items()
+        }
+        scales = {model.scale for model in self.models.values()}
+        if not images or len(scales) != 1:
+            raise ValueError(
+                "expected at least one picture, and models of one scale; "
+                f"got {len(images)} pictures and the scales {sorted(scales)}"
+            )
+        (self.scale,) = scales
+        self.pictures = {
+            name: crop_to_multiple(middle(image, size), self.scale) for name, image in images
+        }
+        self.psnr: dict[Key, float] = {}  # dB, of the whole picture
+        self.images: dict[Key, Tensor] = {}  # uint8, of the picture on show alone
+
+    def restore(self, key: Key) -> tuple[Tensor, float]:
+        """A picture, degraded with σ and restored: (3, H, W) as bytes, and its PSNR-Y in dB.
+
+        It changes nothing here, so that it can run in another thread.
+        """
+        picture, method, sigma = key
+        hr, degradation = self.pictures[picture], Degradations.isotropic(sigma, self.scale)
+        with torch.inference_mode():
+            lr = degrade(hr[None], degradation)
+            if method == BICUBIC:
+                sr = resize_bicubic(lr, self.scale)[0]
+            else:
+                model = self.models[method]
+                told = {"degradations": degradation} if evaluation.is_told(model) else {}
+                sr = model(lr.to(evaluation.device_of(model)), **told)[0].float().cpu()
+            return data.to_bytes(quantise(sr)), evaluation.psnr_y(sr, hr, self.scale)
+
+    def keep(self, key: Key, result: tuple[Tensor, float]) -> None:
+        """What restore found."""
+        self.images[key], self.psnr[key] = result
+
+    def forget_others(self, picture: str) -> None:
+        """Restored pictures other than of this one are dropped; the numbers stay."""
+        self.images = {key: image for key, image in self.images.items() if key[0] == picture}
+
+    def curve(self, picture: str, method: str) -> list[tuple[float, float]]:
+        """(σ, PSNR-Y in dB) of all that was measured, in the order of σ."""
+        return sorted((k[2], v) for k, v in self.psnr.items() if k[:2] == (picture, method))
+
+    def nearest(self, key: Key) -> Key | None:
+        """What was restored with the σ that is nearest, for the time until the right one is."""
+        there = [k for k in self.images if k[:2] == key[:2]]
+        return min(there, key=lambda k: abs(k[2] - key[2]), default=None)

@@ -1,0 +1,1 @@
+"""One photograph before and after, with a divider to drag."""

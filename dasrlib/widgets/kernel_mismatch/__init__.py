@@ -1,0 +1,1 @@
+"""What DASR does when it is told a wrong blur."""

@@ -1,0 +1,1 @@
+"""A map of representations, with a picture to place on it."""

@@ -1,0 +1,477 @@
+"""The console: every command, and one sentence for everything that can be wrong with its input."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from dasrlib import cli, data, degradation, evaluation, figures, inference, training, weights
+from dasrlib.cli import app
+
+WEIGHTS = "laptop/model4-x4-iso"
+
+
+def dasr(*words: object, code: int = 0):
+    """What a command says; its exit status is checked."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def commands() -> list[tuple[str, ...]]:
+    """Every command with the words that lead to it."""
+
+    def below(command, words: tuple[str, ...]):
+        if not hasattr(command, "commands"):
+            return [words]
+        return [
+            path for name, sub in command.commands.items() for path in below(sub, (*words, name))
+        ]
+
+    return below(typer.main.get_command(app), ())
+
+
+@pytest.fixture
+def photo(tmp_path) -> Path:
+    """A piece of a real photograph, 72×96."""
+    image = data.load_image(data.paths("samples")[0])[:, 100:172, 120:216]
+    data.save_image(image, tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def test_the_commands_are_those_promised():
+    assert set(commands()) == {
+        ("upscale",),
+        ("degrade",),
+        ("train",),
+        ("evaluate",),
+        ("bench",),
+        ("notebooks",),
+        ("reproduce", "ablation"),
+        ("reproduce", "recipes"),
+        ("reproduce", "pack"),
+        ("reproduce", "unpack"),
+        ("data", "list"),
+        ("data", "get"),
+        ("data", "weights"),
+    }
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_help_shows_an_example(words):
+    said = dasr(*words, "--help")
+    assert f"Example:  dasr {' '.join(words)}" in said
+
+
+def test_no_words_show_the_help():
+    result = CliRunner().invoke(app, [])
+    assert "Usage" in result.output
+    assert "upscale" in result.output
+
+
+# From a photograph to a number
+
+
+def test_degrade_upscale_evaluate(tmp_path, photo):
+    small, large = tmp_path / "lr" / "small.png", tmp_path / "large.png"
+    small.parent.mkdir()
+    said = dasr("degrade", photo, small, "--sigma", 1.2, "--noise", 2)
+    assert "96×72 -> 24×18" in said
+    assert data.load_image(small).shape == (3, 18, 24)
+
+    said = dasr("upscale", small, large)
+    assert "24×18 -> 96×72" in said
+    assert data.load_image(large).shape == (3, 72, 96)
+    dasr("upscale", small)
+    beside = data.load_image(small.with_name("small-x4.png"))
+    assert torch.equal(beside, data.load_image(large))
+    dasr("upscale", small, tmp_path / "tiled.png", "--tile", 64)
+    assert torch.equal(data.load_image(tmp_path / "tiled.png"), beside)
+
+    folder = tmp_path / "set"
+    folder.mkdir()
+    photo.rename(folder / "photo.png")
+    said = dasr(
+        *("evaluate", "--images", folder, "--sigma", 0, "--sigma", 1.2),
+        *("--out", tmp_path / "rows.json"),
+    )
+    assert "1 pictures" in said or "1 picture" in said
+    assert WEIGHTS in said
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [(row["model"], row["degradation"]) for row in rows] == [
+        ("bicubic", "0"),
+        ("bicubic", "1.2"),
+        (WEIGHTS, "0"),
+        (WEIGHTS, "1.2"),
+    ]
+    assert all(row["image"] == "photo" and 15 < row["psnr_y"] < 50 for row in rows)
+    assert f"{rows[0]['psnr_y']:.2f}" in said
+
+
+def test_degrade_anisotropic_is_the_librarys(tmp_path, photo):
+    from dasrlib.degradation import Degradations, degrade
+
+    out = tmp_path / "out.png"
+    words = ("--lambda1", 3.5, "--lambda2", 1.5, "--theta", 30, "--scale", 3, "--noise", 5)
+    dasr("degrade", photo, out, *words, "--seed", 7)
+    asked = Degradations.anisotropic(3.5, 1.5, torch.pi / 6, 3, 5)
+    lr = degrade(data.load_image(photo)[None], asked, torch.Generator().manual_seed(7))[0]
+    # 30° in radians may differ in the last bit, a level where a value lies near a half.
+    difference = (data.load_image(out) - lr).abs() * 255
+    assert difference.max() < 1.01
+    assert (difference > 0.5).float().mean() < 0.01
+    dasr("degrade", photo, tmp_path / "other.png", *words, "--seed", 8)
+    assert not torch.equal(data.load_image(tmp_path / "other.png"), data.load_image(out))
+
+
+def test_evaluate_shows_the_printed_row_for_a_dataset(monkeypatch, photo, tmp_path):
+    (tmp_path / "datasets" / "Set5").mkdir(parents=True)
+    photo.rename(tmp_path / "datasets" / "Set5" / "photo.png")
+    monkeypatch.setenv("DASR_DATA", str(tmp_path / "datasets"))
+    said = dasr("evaluate", "--images", "Set5", "--sigma", 3.6)
+    assert "as printed (Table 2)" in said
+    assert "31.4" in said or "as printed" in said.splitlines()[-1]
+    assert "as printed" not in dasr("evaluate", "--images", "Set5", "--sigma", 3.5)
+
+
+# An input is never written to, an existing file only when asked
+
+
+@pytest.fixture
+def idle(monkeypatch):
+    """No command gets as far as its work."""
+
+    def worked(*_: object, **__: object) -> None:
+        raise AssertionError("the work was begun")
+
+    monkeypatch.setattr(inference, "upscale", worked)
+    monkeypatch.setattr(evaluation, "benchmark", worked)
+    monkeypatch.setattr(degradation, "degrade", worked)
+
+
+KEPT = {
+    "a glob of two": ("upscale", "photo.png", "other.png"),
+    "the default name": ("upscale", "photo.png"),
+    "degraded": ("degrade", "photo.png", "other.png"),
+    "rows": ("evaluate", "--images", "set", "--out", "rows.json"),
+}
+NEVER = {
+    "enlarged onto itself": ("upscale", "photo.png", "./photo.png"),
+    "through a link": ("upscale", "photo.png", "link.png"),
+    "degraded onto itself": ("degrade", "link.png", "photo.png"),
+    "rows onto weights": (
+        *("evaluate", "--images", "set", "--weights", "my.safetensors"),
+        *("--out", "my.safetensors"),
+    ),
+    "rows onto a picture": ("evaluate", "--images", "set", "--out", "set/photo.png"),
+}
+
+
+@pytest.fixture
+def desk(tmp_path, photo, monkeypatch) -> Path:
+    """A folder in which every output of KEPT and NEVER exists."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(weights.find(WEIGHTS), "my.safetensors")
+    Path("set").mkdir()
+    for copy in ("other.png", "photo-x4.png", "set/photo.png"):
+        shutil.copy(photo, copy)
+    Path("link.png").symlink_to(photo)
+    Path("rows.json").write_text("[]")
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_an_existing_file_is_kept(case, desk, idle):
+    before = contents(desk)
+    said = dasr(*KEPT[case], code=1)
+    assert len(said.splitlines()) == 1
+    assert re.match(r"dasr: \S+ exists already: name another file, or .*--overwrite", said)
+    # Who gave two pictures to be enlarged is told what was understood.
+    assert ("the second name is the output" in said) == (case == "a glob of two")
+    assert contents(desk) == before
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_an_existing_file_is_replaced_when_asked(case, desk):
+    before = contents(desk)
+    words = ("--sigma", 0) if case == "rows" else ()
+    dasr(*KEPT[case], *words, "--overwrite")
+    after = contents(desk)
+    assert after.keys() == before.keys()
+    assert sum(after[name] != before[name] for name in before) == 1
+
+
+@pytest.mark.parametrize("words", [(), ("--overwrite",)], ids=["", "overwrite"])
+@pytest.mark.parametrize("case", NEVER)
+def test_an_input_is_never_written_to(case, words, desk, idle):
+    before = contents(desk)
+    said = dasr(*NEVER[case], *words, code=1)
+    assert len(said.splitlines()) == 1
+    assert "is an input, and an input is never written to: name another file" in said
+    assert contents(desk) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("upscale", "photo.png", "set"), "set is a folder: name a file in it"),
+        (("upscale", "photo.png", "no/a.png"), "no folder at no: create it before a.png"),
+        (("degrade", "photo.png", "no/a.png"), "no folder at no: create it before a.png"),
+        (("degrade", "photo.png", "a.xyz"), "cannot write a.xyz: expected an extension"),
+        (("evaluate", "--images", "set", "--out", "set"), "set is a folder: name a file in it"),
+        (("upscale", "wide.png", "a.webp"), "cannot write a.webp of 16400×12 pixels: WEBP holds"),
+        (("degrade", "wider.png", "a.webp"), "cannot write a.webp of 16400×6 pixels: WEBP holds"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_work(words, sentence, desk, idle):
+    data.save_image(torch.zeros(3, 3, 4100), "wide.png")
+    data.save_image(torch.zeros(3, 24, 4 * 16400), "wider.png")
+    said = dasr(*words, code=1)
+    assert said.startswith(f"dasr: {sentence}")
+    assert len(said.splitlines()) == 1
+
+
+# Training
+
+
+class Ticks:
+    """A clock that goes on a second whenever it is looked at: no test depends on the machine."""
+
+    def __init__(self) -> None:
+        self._seconds = count()
+
+    def monotonic(self) -> float:
+        return float(next(self._seconds))
+
+    perf_counter = monotonic
+
+
+def test_train_runs_and_resumes(tmp_path, monkeypatch):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for i in range(5):
+        image = torch.rand(3, 66, 70 + i, generator=torch.Generator().manual_seed(i))
+        data.save_image(image, folder / f"{i}.png")
+    monkeypatch.setattr(training.run, "time", Ticks())
+    words = ("train", "--profile", "smoke", "--images", folder, "--out", tmp_path / "run")
+    said = dasr(*words, "--minutes", 0.2)
+    assert "stopped at iteration" in said
+    at = int(said.split("stopped at iteration ")[1].split()[0])
+    assert 0 < at < 20
+    said = dasr(*words)
+    assert f"resumed at iteration {at} of 20" in said
+    assert "weights.safetensors" in said
+    assert weights.load(tmp_path / "run" / "weights.safetensors").model == "model4"
+    assert (tmp_path / "run" / "log.jsonl").is_file()
+    said = dasr(*words, "--seed", 1, code=1)
+    assert "holds a run with other settings" in said
+
+
+# Data
+
+
+def test_data_list_says_what_is_here(monkeypatch, tmp_path, photo):
+    (tmp_path / "datasets" / "Set5").mkdir(parents=True)
+    photo.rename(tmp_path / "datasets" / "Set5" / "photo.png")
+    monkeypatch.setenv("DASR_DATA", str(tmp_path / "datasets"))
+    monkeypatch.setattr(data.downloads, "cache_folder", lambda: tmp_path / "cache")
+    lines = {line.split()[0]: line for line in dasr("data", "list").splitlines()}
+    assert "samples" in lines
+    assert str(tmp_path / "datasets" / "Set5") in lines["Set5"]
+    assert "not here: dasr data get Set14" in lines["Set14"]
+
+
+def test_data_weights_lists_the_bundled_models():
+    said = dasr("data", "weights")
+    for name, record in weights.catalogue().items():
+        line = next(line for line in said.splitlines() if line.startswith(name))
+        assert f"{record['minutes']:.0f} minutes" in line
+        assert record["provenance"]["device"] in line
+
+
+def test_data_get_names_the_nearest(tmp_path):
+    said = dasr("data", "get", "Sett14", "--folder", tmp_path, code=1)
+    assert "did you mean 'Set14'" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+# Notebooks
+
+
+def test_notebooks_opens_jupyterlab(monkeypatch):
+    asked = []
+
+    def run(words: list[str], **_: object) -> SimpleNamespace:
+        asked.append(words)
+        return SimpleNamespace(returncode=3)
+
+    monkeypatch.setattr(cli.commands.subprocess, "run", run)
+    dasr("notebooks", code=3)
+    assert asked[0][:3] == [sys.executable, "-m", "jupyterlab"]
+    assert Path(asked[0][3]).name == "notebooks"
+
+
+# Measuring
+
+
+def test_bench_prints_a_table_and_keeps_no_part_of_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(figures, "folder", lambda: tmp_path)
+    said = dasr("bench", "--device", "cpu", "--quick", "--only", "grouped_conv")
+    assert "the numbers mean nothing" in said
+    assert "grouped_conv2d forward + backward" in said
+    assert "inference" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bench_keeps_a_whole_one(monkeypatch, tmp_path):
+    from dasrlib import bench
+
+    whole = {**bench.run("cpu", "grouped_conv", quick=True), "quick": False}
+    monkeypatch.setattr(bench, "run", lambda device, only, quick: whole)
+    monkeypatch.setattr(figures, "folder", lambda: tmp_path)
+    name = f"bench-{bench.slug(whole['provenance']['device'])}"
+    dasr("bench", "--only", "grouped_conv")
+    monkeypatch.setitem(whole, "quick", True)
+    dasr("bench", "--quick")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setitem(whole, "quick", False)
+    said = dasr("bench")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.json", f"{name}.png"]
+    assert str(tmp_path / f"{name}.json") in said
+
+
+# What is wrong with the input: one sentence, status 1, no traceback
+
+WRONG = {
+    "scale": (("degrade", "PHOTO", "OUT", "--scale", 5), "scale must be 2, 3 or 4, got 5"),
+    "scale of a training": (
+        ("train", "--profile", "smoke", "--out", "RUN", "--scale", 5),
+        "scale must be 2, 3 or 4, got 5",
+    ),
+    "negative width": (("degrade", "PHOTO", "OUT", "--sigma", -1), "must be positive, got -1"),
+    "width of 0": (
+        ("degrade", "PHOTO", "OUT", "--lambda1", 0, "--lambda2", 1),
+        "lambda1 must be positive, got 0",
+    ),
+    "half an ellipse": (("degrade", "PHOTO", "OUT", "--lambda1", 2), "both --lambda1 and"),
+    "noise": (("degrade", "PHOTO", "OUT", "--noise", -3), "noise must not be negative, got -3"),
+    "too small": (("degrade", "STAMP", "OUT"), "8×8 is too small for a 21×21 kernel"),
+    "missing file": (("upscale", "gone.png"), "gone.png"),
+    "no picture": (("upscale", "LETTER"), "cannot be read as a picture"),
+    "no picture to degrade": (("degrade", "LETTER", "OUT"), "cannot be read as a picture"),
+    "unknown weights": (
+        ("upscale", "PHOTO", "--weights", "laptop/modle4-x4-iso"),
+        "did you mean 'laptop/model4-x4-iso'",
+    ),
+    "missing weights": (
+        ("upscale", "PHOTO", "--weights", "gone.safetensors"),
+        "there is no file gone.safetensors",
+    ),
+    "broken weights": (("upscale", "PHOTO", "--weights", "BROKEN"), "not a whole safetensors"),
+    "tile": (("upscale", "PHOTO", "--tile", 8), "tile must be at least 32 LR pixels, got 8"),
+    "extension": (("upscale", "PHOTO", "out.xyz"), "cannot write out.xyz"),
+    "missing folder": (("upscale", "PHOTO", "no-such-folder/out.png"), "no-such-folder"),
+    "unknown dataset": (("evaluate", "--images", "Sett14"), "did you mean 'Set14'"),
+    "unknown dataset to train on": (
+        ("train", "--profile", "smoke", "--images", "BSD400", "--out", "RUN"),
+        "did you mean 'BSDS400'",
+    ),
+    "unknown model": (
+        ("train", "--profile", "smoke", "--model", "modle4", "--out", "RUN"),
+        "did you mean 'model4'",
+    ),
+    "unknown profile": (("train", "--profile", "labtop", "--out", "RUN"), "did you mean 'laptop'"),
+    "empty folder": (("evaluate", "--images", "EMPTY"), "no pictures in"),
+    "pictures smaller than a patch": (
+        ("train", "--profile", "smoke", "--images", "STAMPS", "--out", "RUN"),
+        "8×9, smaller than a patch of 64×64",
+    ),
+    "unknown group to measure": (("bench", "--only", "blurr"), "did you mean 'blur'"),
+    "unknown device": (("bench", "--device", "gpu"), "no device is named 'gpu'"),
+    "unknown dataset to get": (("data", "get", "Urban10"), "did you mean 'Urban100'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_one_sentence_for_what_is_wrong(case, photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training.run, "fastest_dtype", lambda device: torch.float32)
+    (tmp_path / "letter.png").write_text("Dear reader,")
+    (tmp_path / "broken.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "stamps").mkdir()
+    for name in "abc":
+        stamp = torch.rand(3, 8, 9, generator=torch.Generator().manual_seed(0))
+        data.save_image(stamp, tmp_path / "stamps" / f"{name}.png")
+    places = {
+        "PHOTO": photo,
+        "OUT": tmp_path / "out.png",
+        "RUN": tmp_path / "run",
+        "LETTER": tmp_path / "letter.png",
+        "BROKEN": tmp_path / "broken.safetensors",
+        "EMPTY": tmp_path / "empty",
+        "STAMP": tmp_path / "stamps" / "a.png",
+        "STAMPS": tmp_path / "stamps",
+    }
+    words, sentence = WRONG[case]
+    said = dasr(*(places.get(word, word) for word in words), code=1)
+    assert said.startswith("dasr: ")
+    assert len(said.splitlines()) == 1
+    assert "Traceback" not in said
+    assert sentence in said
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_loss_that_is_no_number_is_a_sentence_too(monkeypatch, tmp_path):
+    def diverges(*_: object, **__: object) -> None:
+        raise FloatingPointError("the loss is nan at iteration 7: try a lower learning rate")
+
+    monkeypatch.setattr(training, "Run", diverges)
+    said = dasr("train", "--profile", "smoke", "--out", tmp_path, code=1)
+    assert said.strip() == "dasr: the loss is nan at iteration 7: try a lower learning rate"
+
+
+@pytest.mark.parametrize(("words", "graph"), [([], True), (["--no-graph"], False)])
+def test_the_recording_can_be_left_out(monkeypatch, tmp_path, words, graph):
+    asked = []
+
+    def started(*_: object, **options: object) -> None:
+        asked.append(options["graph"])
+        raise ValueError("enough")
+
+    monkeypatch.setattr(training, "Run", started)
+    dasr("train", "--profile", "smoke", "--out", tmp_path, *words, code=1)
+    assert asked == [graph]
+
+
+def test_an_interrupt_is_told_and_has_its_own_status(monkeypatch, tmp_path):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "Run", interrupted)
+    assert "interrupted" in dasr("train", "--profile", "smoke", "--out", tmp_path, code=130)
+
+
+def test_a_real_process_ends_with_status_1_and_one_line(tmp_path):
+    words = ["-m", "dasrlib.cli", "upscale", str(tmp_path / "gone.png")]
+    ended = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("dasr: ")
+    assert len(ended.stderr.splitlines()) == 1
+    assert "gone.png" in ended.stderr

@@ -1,0 +1,133 @@
+"""The numbers in README.md are those of the figures' runs."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from dasrlib import weights
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ABLATION = json.loads((ROOT / "figures" / "ablation.json").read_text())["data"]
+
+
+@pytest.mark.parametrize(
+    ("row", "values"),
+    [
+        ("| bicubic, measured here |", ABLATION["measured"]["bicubic"]),
+        ("| bicubic, *printed in the paper* |", ABLATION["printed"]["Bicubic"]),
+        ("| Model 1, no contrastive loss, `laptop`, ", ABLATION["measured"]["model1"]),
+        ("| Model 2, plain convolutions, `laptop`, ", ABLATION["measured"]["model2"]),
+        ("| Model 3, no modulation, `laptop`, ", ABLATION["measured"]["model3"]),
+        ("| Model 4, `laptop`, measured here |", ABLATION["measured"]["model4"]),
+        ("| Model 5, told σ, `laptop`, ", ABLATION["measured"]["model5"]),
+        ("| DASR, *printed in the paper*", ABLATION["printed"]["DASR"]),
+    ],
+)
+def test_the_table_is_the_figures_data(row, values):
+    line = next(line for line in README.splitlines() if line.startswith(row))
+    shown = [float(cell) for cell in line.strip("| ").split("|")[1:]]
+    # Two decimals of numbers that are kept with three.
+    assert shown == pytest.approx([*values, sum(values) / len(values)], abs=0.0051)
+
+
+def test_the_claims_are_those_of_the_figure():
+    said = " ".join(README.split())
+    found = {(c["better"], c["worse"]): c["mean"] for c in ABLATION["claims"]}
+    assert f"Model 3 by {found['model4', 'model3']:.2f} dB" in said
+    assert f"behind Model 1 by {-found['model4', 'model1']:.2f}" in said
+    assert f"behind Model 2 by {-found['model4', 'model2']:.2f}" in said
+    assert f"leads by {found['model5', 'model4']:.2f}" in said
+
+
+def test_the_papers_recipe_is_told_as_it_came_out():
+    said = " ".join(README.split())
+    papers = json.loads((ROOT / "figures" / "ablation-papers-recipe.json").read_text())["data"]
+    poor = {run["model"]: run for run in papers["runs"]}
+    told = (100 * poor[model]["read"]["knn"] for model in ("model1", "model4"))
+    assert "{:.0f} % for Model 1 and {:.0f} % for Model 4".format(*told) in said
+    (claim,) = [c for c in papers["claims"] if c["worse"] == "model1"]
+    assert f"behind Model 1 by {-claim['mean']:.2f} dB all the same" in said
+    for model, run in poor.items():
+        (good,) = [r for r in ABLATION["runs"] if (r["model"], r["seed"]) == (model, run["seed"])]
+        gain = sum(good["psnr"]) / 4 - sum(run["psnr"]) / 4
+        assert gain == pytest.approx(0.12, abs=0.0075)
+
+
+def test_two_trainings_of_a_model_are_as_close_as_it_says():
+    means = {}
+    for run in ABLATION["runs"]:
+        means.setdefault(run["model"], []).append(sum(run["psnr"]) / len(run["psnr"]))
+    spreads = [max(found) - min(found) for found in means.values() if len(found) > 1]
+    assert len(spreads) == 4
+    assert max(spreads) < 0.015
+    assert "less than 0.015 dB apart" in " ".join(README.split())
+
+
+def test_the_minutes_are_those_of_the_record():
+    record = weights.catalogue()["laptop/model4-x4-iso"]
+    assert f"{record['minutes']:.1f} minutes" in README
+
+
+def test_every_picture_and_every_link_is_there():
+    links = re.findall(r"(!?)\[([^\]]*)\]\(([^)]+)\)", README)
+    assert any(picture for picture, _, _ in links)
+    headings = [line.lstrip("# ") for line in README.splitlines() if line.startswith("#")]
+    places = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    for picture, text, target in links:
+        if target.startswith("https://"):
+            continue
+        if target.startswith("#"):
+            assert target[1:] in places
+        else:
+            assert (ROOT / target).is_file(), target
+        if picture:
+            assert len(text.split()) > 3, f"{target} needs a text that says what it shows"
+
+
+def test_every_notebook_has_its_row_and_its_seconds():
+    record = json.loads((ROOT / "docs" / "seconds-smoke.json").read_text())
+    assert record["profile"] == "smoke"
+    assert record["failed"] == []
+    section = README.split("## The notebooks")[1].split("\n## ")[0]
+    device = record["provenance"]["device"].replace("(R)", "").removesuffix(" Processor")
+    assert f"two cores of an {device}" in " ".join(section.split())
+    assert record["provenance"]["cores"] == 2
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if " | " in line]
+    shown = {row[0]: float(row[-1]) for row in rows if row[0].isdigit()}
+    names = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    assert list(shown) == [name[:2] for name in names]
+    measured = {name[:2]: seconds for name, seconds in record["seconds"].items()}
+    assert shown == {number: round(seconds) for number, seconds in measured.items()}
+
+
+def test_a_newcomer_sees_it_all_on_one_screen():
+    """Picture, three sentences, two commands and whom it is for, before anything else."""
+    top = README.split("\n## ")[0]
+    assert len(top.split()) < 330
+    first = top.split("\n\n")[1]
+    assert len(re.findall(r"[a-z]\.(?:\s|$)", first.replace("et al.", ""))) == 3
+    assert top.count("![") == 1
+    assert "git clone" in top
+    assert "make report" in top
+    assert "Is it for you?" in top
+
+
+def test_the_speeds_are_those_of_the_bench():
+    rows = json.loads((ROOT / "figures" / "bench-epyc.json").read_text())["data"]["rows"]
+    medians = {1000 * row["seconds"][1] for row in rows if row["seconds"]}
+    section = README.split("## How fast")[1].split("\n## ")[0]
+    table = [line.strip("| ").split("|")[1:] for line in section.splitlines() if " | " in line]
+    numbers = [line for line in table if line[0].strip()[0].isdigit()]
+    shown = [[float(cell.replace(",", "")) for cell in line] for line in numbers]
+    assert len(shown) == 6
+    for released, ours, times in shown:
+        for value in (released, ours):
+            # A whole number of milliseconds, or a tenth of one.
+            assert any(
+                value == pytest.approx(median, abs=0.51 if value > 10 else 0.051)
+                for median in medians
+            )
+        assert times == pytest.approx(released / ours, rel=0.06)

@@ -1,0 +1,249 @@
+"""§4.1: a run can be cut anywhere, resumes to the same end, and its folder keeps what it is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import MOCO, RECIPES, STAGE1, STAGE2, TINY, started
+
+from dasrlib import training, weights
+from dasrlib.degradation import DegradationSpace
+from dasrlib.training import Run, step
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_interrupts():
+    """Also where the tests run in the background and inherit that Ctrl-C is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def state(run: Run) -> dict[str, torch.Tensor]:
+    found = dict(run.model.state_dict())
+    if run.contrast is not None:
+        found |= {f"contrast.{k}": t for k, t in run.contrast.state_dict().items()}
+    return found
+
+
+def assert_same_end(cut: Run, whole: Run) -> None:
+    for name, tensor in state(whole).items():
+        assert torch.equal(state(cut)[name], tensor), name
+    assert cut.log() == whole.log()
+    name = "weights.safetensors"
+    assert (cut.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+_whole: dict[str, Run] = {}
+
+
+@pytest.fixture
+def whole(clock, tmp_path_factory):
+    """The uncut run of a recipe, trained once."""
+
+    def trained(recipe: str) -> Run:
+        if recipe not in _whole:
+            run = started(tmp_path_factory.mktemp(f"whole-{recipe}"), clock, RECIPES[recipe])
+            assert run.train(progress=False)
+            _whole[recipe] = run
+        return _whole[recipe]
+
+    return trained
+
+
+@pytest.mark.parametrize("cuts", [(2,), (STAGE1,), (7,), (1, 5, 9)])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_cut_and_resumed_is_uncut(tmp_path, clock, whole, recipe, cuts):
+    expected = whole(recipe)
+    for cut in cuts:
+        run = started(tmp_path, clock, RECIPES[recipe])
+        # The clock gives a minute to each iteration.
+        assert not run.train(minutes=cut - run.iteration - 0.5, progress=False)
+        assert run.iteration == cut
+        assert not (tmp_path / "weights.safetensors").exists()
+    last = started(tmp_path, clock, RECIPES[recipe])
+    assert last.iteration == cuts[-1]
+    assert last.train(progress=False)
+    assert_same_end(last, expected)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_killed_between_checkpoints_is_uncut(tmp_path, clock, whole, recipe):
+    expected = whole(recipe)
+    run = started(tmp_path, clock, RECIPES[recipe])
+    run.train(minutes=1.5, progress=False)
+    old = run.checkpoint.read_bytes()
+    run.train(minutes=5.5, progress=False)
+    # A power cut: the log is further than the last checkpoint.
+    run.checkpoint.write_bytes(old)
+    last = started(tmp_path, clock, RECIPES[recipe])
+    assert last.iteration == 2
+    assert last.train(progress=False)
+    assert_same_end(last, expected)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("during", ["stage 1", "the first step of stage 2", "validation"])
+def test_ctrl_c_in_the_middle_is_uncut(tmp_path, clock, whole, monkeypatch, recipe, during):
+    expected = whole(recipe)
+    run = started(tmp_path, clock, RECIPES[recipe])
+    run.train(minutes=2.5, progress=False)
+    with monkeypatch.context() as patched:
+        owner, name = {
+            "stage 1": (torch.Tensor, "backward"),
+            "the first step of stage 2": (step.F, "l1_loss"),
+            "validation": (training.run.evaluation, "benchmark"),
+        }[during]
+        original = getattr(owner, name)
+
+        def interrupted(*args, **kwargs):
+            patched.setattr(owner, name, original)
+            # After the encoder has seen the batch: its running statistics and, in MoCo, the queue
+            # have moved on, the weights have not.
+            signal.raise_signal(signal.SIGINT)
+            return original(*args, **kwargs)
+
+        patched.setattr(owner, name, interrupted)
+        with contextlib.suppress(KeyboardInterrupt):
+            run.train(progress=False)
+    assert run.iteration < STAGE1 + STAGE2
+    last = started(tmp_path, clock, RECIPES[recipe])
+    assert last.train(progress=False)
+    assert_same_end(last, expected)
+
+
+def test_an_interrupt_leaves_a_checkpoint(tmp_path, clock, monkeypatch):
+    run = started(tmp_path, clock)
+    step = run._step
+
+    def interrupted():
+        if run.iteration == 3:
+            signal.raise_signal(signal.SIGINT)
+        return step()
+
+    monkeypatch.setattr(run, "_step", interrupted)
+    with contextlib.suppress(KeyboardInterrupt):
+        run.train(progress=False)
+    assert started(tmp_path, clock).iteration in (3, 4)
+
+
+def test_checkpoints_come_every_so_many_minutes(tmp_path, clock, monkeypatch):
+    run = started(tmp_path, clock, replace(TINY, checkpoint_minutes=1.5))
+    saved_at: list[int] = []
+    monkeypatch.setattr(run, "save_checkpoint", lambda: saved_at.append(run.iteration))
+    run.train(minutes=6.5, progress=False)
+    assert saved_at == [2, 4, 6, 7]
+
+
+@pytest.mark.parametrize("name", ["model1", "model5"])
+def test_models_without_contrast_train_and_resume(tmp_path, clock, name):
+    uncut = started(tmp_path / "whole", clock, model=name)
+    assert uncut.train(progress=False)
+    assert {record["stage"] for record in uncut.log()} == {2}
+    assert all("sr" in record and "contrastive" not in record for record in uncut.log())
+    started(tmp_path / "cut", clock, model=name).train(minutes=4.5, progress=False)
+    resumed = started(tmp_path / "cut", clock, model=name)
+    assert resumed.iteration == 5
+    assert resumed.train(progress=False)
+    assert_same_end(resumed, uncut)
+
+
+def test_same_seed_same_weights_and_another_seed_others(tmp_path, clock, whole):
+    expected = state(whole("in-batch"))["sr.head.weight"]
+    other = started(tmp_path, clock, seed=6)
+    other.train(progress=False)
+    assert not torch.equal(state(other)["sr.head.weight"], expected)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 6},
+        {"model": "model3"},
+        {"scale": 3},
+        {"profile": replace(TINY, patch=13)},
+        {"profile": MOCO},
+        {"space": DegradationSpace.anisotropic(2)},
+    ],
+    ids=["seed", "model", "scale", "patch", "recipe", "space"],
+)
+def test_a_folder_keeps_its_settings(tmp_path, clock, other):
+    started(tmp_path, clock).train(minutes=0.5, progress=False)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(ValueError, match="holds a run with other settings") as error:
+        started(tmp_path, clock, **other)
+    assert str(tmp_path) in str(error.value)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_run_goes_on_in_the_dtype_it_began_in(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(training.run, "fastest_dtype", lambda device: torch.bfloat16)
+    first = started(tmp_path, clock, dtype=None)
+    assert first.dtype == torch.bfloat16
+    first.train(minutes=0.5, progress=False)
+    monkeypatch.setattr(training.run, "fastest_dtype", lambda device: torch.float32)
+    assert started(tmp_path, clock, dtype=None).dtype == torch.bfloat16
+    assert started(tmp_path, clock, dtype=torch.bfloat16).iteration == 1
+    with pytest.raises(ValueError, match=r"holds a run in torch.bfloat16, not in torch.float32"):
+        started(tmp_path, clock, dtype=torch.float32)
+
+
+def test_the_end_writes_weights_and_record(tmp_path, clock, whole):
+    run = whole("in-batch")
+    model = weights.load(run.folder / "weights.safetensors")
+    assert (model.model, model.scale, model.sizes) == ("model4", 2, TINY.sizes)
+    for name, tensor in run.model.state_dict().items():
+        stored = tensor.half().float() if tensor.is_floating_point() else tensor
+        assert torch.equal(model.state_dict()[name], stored), name
+    record = json.loads((run.folder / "weights.json").read_text())
+    assert record["model"] == "model4"
+    assert record["scale"] == 2
+    assert record["seed"] == 5
+    assert record["minutes"] == 10
+    assert record["dtype"] == "float32"
+    assert record["profile"]["patch"] == 12
+    assert record["space"]["widths"] == [0.2, 2.0]
+    assert record["log"] == run.log()
+    assert {"device", "torch", "commit"} <= set(record["provenance"])
+
+
+def test_a_finished_run_stays_finished(tmp_path, clock, whole):
+    again = started(whole("in-batch").folder, clock)
+    assert again.iteration == again.iterations
+    assert again.train(progress=False)
+    assert_same_end(again, whole("in-batch"))
+
+
+def test_a_checkpoint_is_whole_or_not_at_all(tmp_path, clock, monkeypatch):
+    run = started(tmp_path, clock)
+    run.train(minutes=2.5, progress=False)
+    old, beside = run.checkpoint.read_bytes(), sorted(tmp_path.iterdir())
+
+    def breaks(state: object, path: Path) -> None:
+        Path(path).write_bytes(b"half of it")
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training.run.torch, "save", breaks)
+        with pytest.raises(OSError, match="no space left"):
+            run.train(minutes=1.5, progress=False)
+    assert run.checkpoint.read_bytes() == old
+    assert sorted(tmp_path.iterdir()) == beside
+    assert started(tmp_path, clock).iteration == 3
+
+
+def test_a_half_written_line_of_the_log_is_no_obstacle(tmp_path, clock, whole):
+    run = started(tmp_path, clock)
+    run.train(minutes=3.5, progress=False)
+    with run.log_path.open("a") as file:
+        file.write('{"iteration": 6, "sta')  # killed while writing, after the last checkpoint
+    last = started(tmp_path, clock)
+    assert last.iteration == 4
+    assert last.train(progress=False)
+    assert_same_end(last, whole("in-batch"))

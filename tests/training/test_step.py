@@ -1,0 +1,250 @@
+"""§4.1: an iteration updates what its stage trains, waits for nothing, and can be recorded."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from tiny_runs import PICTURES, RECIPES
+
+from dasrlib import training
+from dasrlib.degradation import DegradationSpace
+from dasrlib.network import BlindSR
+from dasrlib.profiles import Sizes
+from dasrlib.representation import InBatch, MoCo
+from dasrlib.training import cuda_graph
+from dasrlib.training.cuda_graph import WARM_UP, Recorded
+from dasrlib.training.step import Batch, Losses, Step
+
+SIZES = Sizes(groups=1, blocks=1, channels=16, tail_channels=16)
+# Model, and the contrastive learning beside it.
+KINDS = [
+    ("model4", "moco"),
+    ("model4", "in-batch"),
+    ("model2", "in-batch"),
+    ("model1", None),
+    ("model5", None),
+]
+
+
+class Played(Recorded):
+    """A recording as far as a processor can have one: fixed places for the batch and the losses,
+    nothing computed while recording, and the ordinary step when it is played."""
+
+    recorded = 0
+
+    def _warm_up(self, batch):
+        return Step.__call__(self, batch)
+
+    def _record(self, batch):
+        self.recorded += 1
+        losses = torch.full((), math.nan), torch.full((), math.nan)
+
+        def play():
+            for place, loss in zip(losses, Step.__call__(self, batch), strict=True):
+                place.copy_(loss)
+
+        return play, losses
+
+
+def parts(kind, device="cpu"):
+    name, recipe = kind
+    torch.manual_seed(1)
+    model = BlindSR(2, SIZES, name)
+    contrast = None
+    if recipe:
+        contrast = MoCo(model.encoder, 5) if recipe == "moco" else InBatch(model.encoder)
+        contrast.to(device)
+    return model.to(device), contrast
+
+
+def batches(count: int, device: str = "cpu") -> list[Batch]:
+    generator = torch.Generator().manual_seed(2)
+    drawn = []
+    for _ in range(count):
+        query, key = torch.rand(2, 3, 3, 12, 12, generator=generator)
+        hr = torch.rand(3, 3, 24, 24, generator=generator)
+        code = DegradationSpace.anisotropic(2).sample(3, generator).code
+        drawn.append(Batch(*(part.to(device) for part in (query, key, hr, code))))
+    return drawn
+
+
+def trained(step: Step, drawn: list[Batch]) -> list[list[float]]:
+    losses = []
+    for i, batch in enumerate(drawn):
+        step.set_learning_rate(1e-3 / (i + 1))
+        losses.append([float(loss) for loss in step(batch)])
+    return losses
+
+
+def numbers(step: Step) -> dict[str, torch.Tensor]:
+    found = dict(step.model.state_dict())
+    if step.contrast is not None:
+        found |= {f"contrast.{name}": t for name, t in step.contrast.state_dict().items()}
+    return found
+
+
+# Without L_degrad there is no stage 1.
+STAGES = [(kind, with_sr) for kind in KINDS for with_sr in (False, True) if with_sr or kind[1]]
+
+
+@pytest.mark.parametrize(("kind", "with_sr"), STAGES, ids=str)
+def test_a_recorded_step_is_the_step(kind, with_sr):
+    plain, recorded = (cls(*parts(kind), with_sr) for cls in (Step, Played))
+    drawn = batches(WARM_UP + 3)
+    expected = trained(plain, drawn)
+    assert trained(recorded, [Batch(*(t.clone() for t in b)) for b in drawn]) == expected
+    assert recorded.recorded == 1
+    assert len({tuple(losses) for losses in expected}) == len(expected)
+    for name, tensor in numbers(plain).items():
+        assert torch.equal(numbers(recorded)[name], tensor), name
+
+
+@pytest.mark.parametrize("recipe", ["moco", "in-batch"])
+def test_a_run_with_recorded_steps_ends_the_same(tmp_path, monkeypatch, recipe):
+    monkeypatch.setattr(training.run, "Recorded", Played)
+    monkeypatch.setattr(cuda_graph, "WARM_UP", 1)  # of the 4 and 6 iterations of the two stages
+
+    def ended(folder: str, graph: bool, *cuts: float) -> list[torch.Tensor]:
+        for until in (*cuts, 10):
+            run = training.Run(
+                tmp_path / folder,
+                profile=RECIPES[recipe],
+                scale=2,
+                images=PICTURES,
+                dtype=torch.float32,
+                device="cpu",
+            )
+            assert not run.graph  # a processor has none
+            run.graph = graph
+            if run.step is not None and graph:
+                run.step.__class__ = Played  # made before the line above
+            while run.iteration < until:
+                run.losses.add(*run._step())
+                run.iteration += 1
+            assert isinstance(run.step, Played) == graph
+            run.save_checkpoint()
+        return list(numbers(run.step).values())
+
+    expected = ended("plain", False)
+    for folder, cuts in (("recorded", ()), ("cut", (2, 3, 7))):
+        for got, right in zip(ended(folder, True, *cuts), expected, strict=True):
+            assert torch.equal(got, right)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_step_asks_no_tensor_for_its_value(monkeypatch, kind):
+    step, losses = Step(*parts(kind), with_sr=True), Losses(torch.device("cpu"))
+    step.set_learning_rate(1e-3)
+    drawn = batches(2)
+    step(drawn[0])
+
+    def asked(tensor, *_):
+        raise AssertionError("on a GPU this would wait for it")
+
+    for name in ("__bool__", "__int__", "__float__", "__index__", "item", "tolist"):
+        monkeypatch.setattr(torch.Tensor, name, asked)
+    losses.add(*step(drawn[1]))
+    monkeypatch.undo()
+    assert losses.read(1)["sr"] > 0
+
+
+def test_stage_1_leaves_the_sr_network_alone():
+    step = Step(*parts(("model4", "in-batch")), with_sr=False)
+    before = copy.deepcopy(step.model.state_dict())
+    ((l_sr, l_degrad),) = trained(step, batches(1))
+    assert l_sr == 0
+    assert l_degrad > 0
+    after = step.model.state_dict()
+    moved = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
+    assert moved == {"encoder"}
+
+
+def test_adam_goes_on_whatever_device_it_began_on():
+    drawn = batches(4)
+    whole = Step(*parts(("model4", "in-batch")), with_sr=True)
+    trained(whole, drawn[:2])
+    weights = copy.deepcopy(whole.model.state_dict())
+    adam = copy.deepcopy(whole.optimizer.state_dict())
+    expected = trained(whole, drawn[2:])
+    # As a GPU writes it, and as runs did before Adam was fused.
+    for flags in (
+        {"lr": torch.tensor(0.5), "capturable": True, "fused": True},
+        {"lr": 0.5, "capturable": False, "fused": None},
+    ):
+        resumed = Step(*parts(("model4", "in-batch")), with_sr=True)
+        resumed.model.load_state_dict(weights)
+        groups = [{**group, **flags} for group in adam["param_groups"]]
+        resumed.resume(copy.deepcopy({**adam, "param_groups": groups}))
+        assert resumed.optimizer.param_groups[0]["fused"] is True
+        assert trained(resumed, drawn[2:]) == expected
+
+
+def test_a_learning_rate_on_the_device_stays_where_it_is():
+    step = Step(*parts(("model4", "in-batch")), with_sr=True)
+    place = step.optimizer.param_groups[0]["lr"] = torch.tensor(0.0)  # as on a GPU
+    step.set_learning_rate(0.5)
+    assert step.optimizer.param_groups[0]["lr"] is place
+    assert place == 0.5
+
+
+# The losses
+
+
+def test_losses_are_summed_and_kept():
+    losses = Losses(torch.device("cpu"))
+    for i in range(4):
+        losses.add(torch.tensor(1.5 * i), torch.tensor(0.25))
+    kept = losses.read(100)
+    assert kept == {"sr": 9.0, "contrastive": 1.0, "iterations": 4}
+    again = Losses(torch.device("cpu"), **kept)
+    again.add(torch.tensor(1.0), torch.tensor(2.0))
+    assert again.read(101) == {"sr": 10.0, "contrastive": 3.0, "iterations": 5}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_first_loss_that_is_no_number_is_named(bad, which):
+    losses = Losses(torch.device("cpu"), 3.0, 2.0, 2)  # iterations 10 and 11
+    for at in range(12, 20):
+        pair = [torch.tensor(1.0), torch.tensor(2.0)]
+        if at >= 15:
+            pair[which] = torch.tensor(bad if at == 15 else math.nan)
+        losses.add(*pair)
+    with pytest.raises(FloatingPointError, match=r"the loss is nan at iteration 15: try a lower"):
+        losses.read(20)
+
+
+# On a GPU
+
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_cuda_graph_is_the_step(kind, dtype):
+    drawn = batches(WARM_UP + 3, "cuda")
+    plain, recorded = (cls(*parts(kind, "cuda"), True, dtype) for cls in (Step, Recorded))
+    expected, got = trained(plain, drawn), trained(recorded, drawn)
+    assert recorded.recording is not None
+    # The order of atomic sums is not fixed on a GPU, and Adam's first updates magnify it.
+    for ours, right in zip(got, expected, strict=True):
+        assert ours == pytest.approx(right, rel=1e-2 if dtype == torch.float32 else 5e-2, abs=1e-3)
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_recording_advances_nothing():
+    step = Recorded(*parts(("model4", "moco"), "cuda"), True)
+    drawn = batches(WARM_UP, "cuda")
+    trained(step, drawn)
+    before = {name: tensor.clone() for name, tensor in numbers(step).items()}
+    step._record(step.places)
+    torch.cuda.synchronize()
+    for name, tensor in numbers(step).items():
+        assert torch.equal(tensor, before[name]), name

@@ -1,0 +1,368 @@
+"""§4.2's explorer: its numbers are evaluation's, its crops are parts of restored pictures, and what
+it cannot do at once or at all it says."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from PIL import Image
+
+from dasrlib import data, evaluation, network, widgets
+from dasrlib.degradation import Degradations, crop_to_multiple, degrade, quantise
+from dasrlib.widgets.ablation_explorer import first_frame as draw
+from dasrlib.widgets.ablation_explorer.restoration_cache import Restorations, bundled
+from dasrlib.widgets.ablation_explorer.widget import FINE
+
+SIGMA = 2.4
+
+
+def texture(seed: int) -> torch.Tensor:
+    """Smooth enough that a blur leaves something; its sides are no multiples of 4."""
+    small = torch.rand(1, 3, 14, 16, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.interpolate(small, size=(114, 131), mode="bicubic")[0].clamp(0, 1)
+
+
+IMAGES = [("one", texture(0)), ("two", texture(1))]
+KEPT = {
+    "dataset": "Set0",
+    "widths": ["0", "2.4"],
+    "measured": {"bicubic": [31.5, 21.5], "model2": [32.5, 22.5], "model5": [33.5, 23.5]},
+}
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, network.BlindSR]:
+    """Untrained ones; of weights that start as an enlargement, so that their pictures are some."""
+    found = {}
+    for place, name in enumerate(("model2", "model4", "model5")):
+        torch.manual_seed(place)
+        found[name] = network.build(name, 4, "smoke").eval()
+        found[name].sr.start_as_enlargement()
+    return found
+
+
+@pytest.fixture
+def explorer(models) -> widgets.Frame:
+    return widgets.ablation_explorer(IMAGES, models, KEPT, SIGMA, size=132)
+
+
+def control(explorer: widgets.Frame, words: str):
+    return next(w for w in explorer.children[0].children if words in w.description)
+
+
+def plot(explorer: widgets.Frame) -> str:
+    return explorer.children[1].children[1].value
+
+
+def numbers(explorer: widgets.Frame) -> str:
+    return explorer.children[1].children[0].children[1].value
+
+
+def place(explorer: widgets.Frame) -> str:
+    return explorer.children[1].children[0].children[0].value
+
+
+def crops(explorer: widgets.Frame) -> dict[str, tuple[torch.Tensor, str]]:
+    """By method: the picture that is shown, as bytes, and the note below it."""
+    found = {}
+    for figure in re.findall(r"<figure.*?</figure>", explorer.children[2].value, re.DOTALL):
+        name, note = re.findall(r"<figcaption[^>]*>(.*?)</figcaption>", figure)
+        png = base64.b64decode(re.search(r"base64,([^\"]+)", figure)[1])
+        image = Image.open(io.BytesIO(png))
+        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+        found[name[2:] if name != "HR" else name] = (
+            pixels.reshape(image.height, image.width, 3).permute(2, 0, 1), note,
+        )  # fmt: skip
+    return found
+
+
+def restored(model, image: torch.Tensor, sigma: float, told: float | None = None) -> torch.Tensor:
+    """What a model makes of a picture, written down once more and without the widget."""
+    hr = crop_to_multiple(image, 4)
+    lr = degrade(hr[None], Degradations.isotropic(sigma, 4))
+    with torch.inference_mode():
+        if not isinstance(model, network.BlindSR):
+            return model(lr)[0]
+        if model.blind:
+            return model(lr)[0]
+        return model(lr, degradations=Degradations.isotropic(sigma if told is None else told, 4))[0]
+
+
+def psnr(model, image: torch.Tensor, sigma: float, **told) -> float:
+    hr = crop_to_multiple(image, 4)
+    return evaluation.psnr_y(restored(model, image, sigma, **told), hr, 4)
+
+
+def methods(models):
+    return {"bicubic": evaluation.bicubic(4), **models}
+
+
+def test_the_curves_are_evaluations_numbers(models):
+    work = Restorations(IMAGES, models, 132)
+    for name, model in methods(models).items():
+        for sigma in (0.0, 2.4, 4.6):
+            _, value = work.restore(("two", name, sigma))
+            assert value == psnr(model, IMAGES[1][1], sigma), (name, sigma)
+
+
+def test_a_benchmark_gives_the_same_number(models):
+    work = Restorations(IMAGES, models, 132)
+    grid = evaluation.isotropic_grid(4, [1.2])
+    (row,) = evaluation.benchmark(models["model4"], IMAGES[:1], grid)
+    assert work.restore(("one", "model4", 1.2))[1] == row["psnr_y"]
+
+
+def test_model_5_is_told_the_true_width(models):
+    model, image = models["model5"], IMAGES[0][1]
+    _, value = Restorations(IMAGES, models, 132).restore(("one", "model5", 3.6))
+    assert value == psnr(model, image, 3.6)
+    assert value != psnr(model, image, 3.6, told=1.2)
+
+
+def test_the_crops_are_the_same_part_of_the_restored_pictures(explorer, models):
+    control(explorer, "crop, right").value, control(explorer, "crop, down").value = 20, 8
+    image = IMAGES[0][1]
+    shown = crops(explorer)
+    assert list(shown) == ["HR", "bicubic", "Model 2", "Model 4", "Model 5"]
+    part = (..., slice(8, 8 + 80), slice(20, 20 + 80))
+    assert torch.equal(shown["HR"][0], data.to_bytes(image)[part])
+    hr = crop_to_multiple(image, 4)[part]
+    for name, model in methods(models).items():
+        pixels, note = shown[draw.title(name)]
+        # Whole pictures are restored, not crops with a margin: there is nothing to tolerate.
+        expected = quantise(restored(model, image, SIGMA))
+        assert torch.equal(pixels, data.to_bytes(expected)[part]), name
+        here = evaluation.psnr_y(expected[part], hr, 0)
+        assert note == f"{psnr(model, image, SIGMA):.2f} dB, crop {here:.2f}"
+
+
+def test_sigma_moves_the_line_and_restores_anew(explorer, models):
+    before = crops(explorer)
+    control(explorer, "σ").value = 4.5
+    after = crops(explorer)
+    assert torch.equal(before["HR"][0], after["HR"][0])
+    for name, model in methods(models).items():
+        assert not torch.equal(before[draw.title(name)][0], after[draw.title(name)][0])
+        value = f"{psnr(model, IMAGES[0][1], 4.5):.2f} dB"
+        assert after[draw.title(name)][1].startswith(value)
+        assert value in numbers(explorer)
+    # Both panels, at 9/10 of the way from 46 to 362.
+    assert re.findall(r'class="now" d="M([\d.]+) ', plot(explorer)) == ["330.4"] * 2
+    assert "σ = 4.5, never seen in training" in numbers(explorer)
+    control(explorer, "σ").value = 4.0
+    assert "never seen in training" not in numbers(explorer)
+
+
+def test_a_box_takes_a_models_curve_and_crop_away_and_brings_them_back(explorer):
+    def count() -> int:
+        return plot(explorer).count("<polyline")
+
+    own, kept = 4, 3
+    assert count() == own + kept
+    assert numbers(explorer).count("<polyline") == own
+    before = plot(explorer)
+    control(explorer, "Model 2").value = False
+    assert count() == own + kept - 2
+    assert "Model 2" not in numbers(explorer)
+    assert "Model 2" not in plot(explorer)
+    assert "Model 2" not in crops(explorer)
+    control(explorer, "Model 2").value = True
+    assert plot(explorer) == before
+    for box in ("bicubic", "Model 2", "Model 4", "Model 5"):
+        control(explorer, box).value = False
+    assert list(crops(explorer)) == ["HR"]
+    assert explorer.status.value == ""
+
+
+def test_each_panel_says_what_it_shows(explorer, models):
+    headings = re.findall(r'aria-label="PSNR over the kernel width: ([^;]+);', plot(explorer))
+    assert headings == ["one, 128×112 pixels, computed here", "mean over Set0, from the kept run"]
+    alone = widgets.ablation_explorer(IMAGES, models, size=132)
+    assert "kept run" not in plot(alone)  # those of the figure are not these models'
+
+
+def test_by_default_it_is_the_bundled_models_and_the_kept_figure():
+    assert bundled() == {name: f"laptop/{name}-x4-iso" for name in network.MODELS}
+    explorer = widgets.ablation_explorer([("one", texture(0)[:, :48, :48])])
+    boxes = [w.description for w in explorer.children[0].children if hasattr(w, "indent")]
+    assert boxes == ["✕ bicubic", "● Model 1", "■ Model 2", "▲ Model 3", "◆ Model 4", "▼ Model 5"]
+    assert "mean over Set14, from the kept run" in plot(explorer)
+
+
+def test_another_picture_has_its_own_curves(explorer, models):
+    control(explorer, "picture").value = "two"
+    for name, model in methods(models).items():
+        value = f"{psnr(model, IMAGES[1][1], SIGMA):.2f} dB"
+        assert crops(explorer)[draw.title(name)][1].startswith(value)
+    assert "two, 128×112" in plot(explorer)
+    assert 'alt="two, whole' in place(explorer)
+
+
+def test_of_a_large_picture_the_middle_is_used(models):
+    large = torch.nn.functional.pad(IMAGES[0][1][None], (10, 11, 6, 7), "reflect")[0]
+    work = Restorations([("large", large)], models, 100)
+    h, w = large.shape[-2:]
+    top, left = (h - 100) // 2, (w - 100) // 2
+    assert torch.equal(work.pictures["large"], large[:, top : top + 100, left : left + 100])
+
+
+def test_a_smaller_picture_has_a_smaller_crop(models):
+    images = [("wide", IMAGES[0][1]), ("small", IMAGES[0][1][:, :50, :60])]
+    explorer = widgets.ablation_explorer(images, models, size=132)
+    control(explorer, "picture").value = "small"
+    assert crops(explorer)["Model 4"][0].shape == (3, 48, 48)
+    assert control(explorer, "crop, right").max == 12
+    control(explorer, "picture").value = "wide"
+    assert crops(explorer)["Model 4"][0].shape == (3, 80, 80)
+
+
+def test_what_goes_wrong_shows_and_the_others_go_on(explorer, models, monkeypatch):
+    def broken(*inputs, **told):
+        raise RuntimeError("no more memory")
+
+    monkeypatch.setattr(models["model4"].sr, "forward", broken)
+    control(explorer, "σ").value = 3.0
+    assert 'role="alert"' in explorer.status.value
+    assert "Model 4, σ = 3: no more memory" in explorer.status.value
+    shown = crops(explorer)
+    assert shown["Model 2"][1].startswith(f"{psnr(models['model2'], IMAGES[0][1], 3.0):.2f} dB")
+    assert shown["Model 4"][1] == "σ = 2.4 until σ = 3 is done"
+    monkeypatch.undo()
+    control(explorer, "σ").value = 3.1
+    assert explorer.status.value == ""
+    value = psnr(models["model4"], IMAGES[0][1], 3.1)
+    assert crops(explorer)["Model 4"][1].startswith(f"{value:.2f} dB")
+
+
+async def work_of(explorer: widgets.Frame) -> None:
+    """Moves σ, and waits until all that follows from it is done, or it seems never to be."""
+    control(explorer, "σ").value = 2.8
+    for running in (False, True):
+        for _ in range(1500):
+            if (len(asyncio.all_tasks()) > 1) != running:
+                break
+            await asyncio.sleep(0.02)
+        else:
+            pytest.fail("the work does not " + ("end" if running else "begin"))
+
+
+def test_in_a_kernel_the_move_answers_first_and_the_curves_grow_finer_behind_it(models):
+    seen = []  # the crops' notes, at every change
+
+    async def session() -> None:
+        explorer = widgets.ablation_explorer(IMAGES, models, sigma=SIGMA, size=132)
+        before = plot(explorer)
+        await asyncio.sleep(0.5)
+        assert plot(explorer) == before  # nothing is done for a page that nobody touched
+        assert len(asyncio.all_tasks()) == 1
+
+        def look(change: object) -> None:
+            seen.append({name: note for name, (_, note) in crops(explorer).items()})
+
+        explorer.children[2].observe(look, names="value")
+        await work_of(explorer)
+        assert " dB, crop " in seen[0]["bicubic"]
+        assert seen[0]["Model 4"] == "σ = 2.4 until σ = 2.8 is done"
+        value = psnr(models["model4"], IMAGES[0][1], 2.8)
+        assert seen[-1]["Model 4"].startswith(f"{value:.2f} dB")
+        curves = re.findall(r'<polyline points="([^"]*)"', plot(explorer))
+        assert [len(points.split()) for points in curves] == [len(FINE)] * 4
+        assert explorer.status.value == ""
+
+    asyncio.run(session())
+
+
+def test_the_numbers_of_other_pictures_stay_and_their_pixels_go(models):
+    work = Restorations(IMAGES, models, 132)
+    keys = [("one", "bicubic", 1.0), ("two", "bicubic", 1.0), ("two", "bicubic", 3.0)]
+    for key in keys:
+        work.keep(key, work.restore(key))
+    work.forget_others("two")
+    assert list(work.images) == keys[1:]
+    assert list(work.psnr) == keys
+    assert work.nearest(("two", "bicubic", 2.5)) == keys[2]
+    assert work.nearest(("one", "bicubic", 2.5)) is None
+
+
+def test_in_a_kernel_what_fails_is_told_and_the_work_ends(models, monkeypatch):
+    def broken(*inputs, **told):
+        raise RuntimeError("no more memory")
+
+    async def session() -> None:
+        some = {name: models[name] for name in ("model2", "model4")}
+        explorer = widgets.ablation_explorer([small], some, sigma=SIGMA)
+        monkeypatch.setattr(models["model4"].sr, "forward", broken)
+        await work_of(explorer)
+        assert "Model 4, σ = 2.8: no more memory" in explorer.status.value
+        assert crops(explorer)["Model 4"][1] == "σ = 2.4 until σ = 2.8 is done"
+        assert " dB, crop " in crops(explorer)["Model 2"][1]
+
+    small = ("small", IMAGES[0][1][:, :48, :48])
+    asyncio.run(session())
+
+
+def test_background_work_leaves_the_number_of_threads_as_it_was(models):
+    def of_new_threads() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    async def session() -> None:
+        small = ("small", IMAGES[0][1][:, :48, :48])
+        one = {"model4": models["model4"]}
+        await work_of(widgets.ablation_explorer([small], one, sigma=SIGMA))
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        asyncio.run(session())
+        assert (torch.get_num_threads(), of_new_threads()) == (2, 2)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_closed_widget_works_no_more(models):
+    async def session() -> None:
+        explorer = widgets.ablation_explorer(IMAGES, models, sigma=SIGMA, size=132)
+        control(explorer, "σ").value = 2.9
+        explorer.close()
+        await asyncio.sleep(1)
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(session())
+
+
+def test_every_picture_has_words_for_those_who_do_not_see_it(explorer):
+    for html in (place(explorer), explorer.children[2].value):
+        assert html.count("<img") == html.count(' alt="') > 0
+    assert plot(explorer).count('role="img" aria-label="PSNR') == 2
+    assert 'alt="the crop, ◆ Model 4, σ = 2.4: ' in explorer.children[2].value
+    assert all(w.description for w in explorer.children[0].children)
+
+
+def test_without_a_kernel_there_is_the_first_frame(explorer):
+    bundle = explorer._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    with Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))) as picture:
+        assert picture.size[0] > 800
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"images": []}, "got 0 pictures"),
+        ({"models": {}}, r"the scales \[\]"),
+        ({"models": {"a": network.BlindSR(4), "b": network.BlindSR(2)}}, r"scales \[2, 4\]"),
+        ({"models": {"a": "laptop/model6"}}, "laptop/model"),
+        ({"sigma": 5.5}, "5.5"),
+    ],
+)
+def test_bad_inputs_are_refused(models, change, words):
+    inputs = {"images": IMAGES, "models": models, "size": 132, **change}
+    with pytest.raises(ValueError, match=words):
+        widgets.ablation_explorer(**inputs)

@@ -1,0 +1,195 @@
+"""What a slider sets off at once and what waits until it rests, in a kernel's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import ipywidgets as ipw
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from waiting import until
+
+from dasrlib.widgets.base import frame
+from dasrlib.widgets.base.frame import COMPUTING, Frame
+from dasrlib.widgets.base.worker import computed
+
+
+@pytest.fixture
+def slider() -> ipw.IntSlider:
+    return ipw.IntSlider(0)
+
+
+@pytest.fixture
+def shared(slider, monkeypatch) -> Frame:
+    monkeypatch.setattr(frame.AtRest.__init__, "__defaults__", (0.05,))
+    return Frame([slider], [], plt.figure)
+
+
+def test_moves_are_computed_once_when_the_slider_rests_and_not_on_its_thread(shared, slider):
+    computed, shown = [], []
+
+    def compute() -> int:
+        computed.append((slider.value, threading.current_thread() is threading.main_thread()))
+        return slider.value
+
+    async def move() -> None:
+        for value in (1, 2, 3):
+            slider.value = value
+            assert COMPUTING in shared.status.value
+            await asyncio.sleep(0.01)
+        await until(lambda: shown[-1] == 3)
+
+    shared.answer_at_rest([slider], compute, shown.append)
+    asyncio.run(move())
+    assert computed == [(0, True), (3, False)]
+    assert shown == [0, 3]
+    assert shared.status.value == ""
+
+
+def test_a_result_that_a_move_has_overtaken_is_not_shown(shared, slider):
+    shown, begun, go = [], threading.Event(), threading.Event()
+
+    def compute() -> int:
+        value = slider.value
+        if value == 1:
+            begun.set()
+            assert go.wait(10)
+        return value
+
+    async def move() -> None:
+        slider.value = 1
+        await until(begun.is_set)
+        slider.value = 2
+        go.set()
+        await until(lambda: shown[-1] == 2)
+
+    shared.answer_at_rest([slider], compute, shown.append)
+    asyncio.run(move())
+    assert shown == [0, 2]
+
+
+def test_moves_that_come_on_two_threads_are_answered(shared, slider):
+    """As in JupyterLab, which moves a widget's messages to a subshell: a thread and loop of its own
+    that nothing wakes but the next message."""
+    shown, begun, go = [], threading.Event(), threading.Event()
+    subshell = asyncio.new_event_loop()
+
+    def compute() -> int:
+        value = slider.value
+        if value == 1:
+            begun.set()
+            assert go.wait(10)
+        return value
+
+    async def move() -> None:
+        slider.value = 1
+        await until(begun.is_set)
+        subshell.call_soon_threadsafe(lambda: setattr(slider, "value", 2))
+        await asyncio.sleep(0.3)  # it has come to rest, and waits for the first computation
+        go.set()
+        await until(lambda: shown[-1] == 2)
+
+    shared.answer_at_rest([slider], compute, shown.append)
+    thread = threading.Thread(target=subshell.run_forever, daemon=True)
+    thread.start()
+    try:
+        asyncio.run(move())
+    finally:
+        subshell.call_soon_threadsafe(subshell.stop)
+        thread.join()
+        subshell.close()
+    assert shown == [0, 2]
+
+
+def test_the_quick_answer_comes_while_the_slow_one_is_computed(shared, slider):
+    quick, shown, begun, go = ipw.Label(), [], threading.Event(), threading.Event()
+
+    def slow() -> int:
+        if slider.value == 1:
+            begun.set()
+            assert go.wait(10)
+        return slider.value
+
+    def at_once() -> None:
+        quick.value = str(slider.value)
+
+    async def move() -> None:
+        slider.value = 1
+        await until(begun.is_set)
+        slider.value = 5
+        await until(lambda: quick.value == "5")
+        assert shown == [0]
+        assert COMPUTING in shared.status.value
+        go.set()
+        await until(lambda: shown[-1] == 5)
+
+    shared.answer([slider], at_once)
+    shared.answer_at_rest([slider], slow, shown.append)
+    asyncio.run(move())
+    assert shared.status.value == ""
+
+
+def test_an_error_stays_until_its_own_computation_succeeds(shared, slider):
+    def quick() -> None:
+        if slider.value == 1:
+            raise ValueError("one is not allowed")
+
+    def slow() -> int:
+        if slider.value == 2:
+            raise ValueError("two is not allowed")
+        return slider.value
+
+    other = ipw.IntSlider(0)
+    shared.answer([slider, other], quick)
+    shared.answer_at_rest([slider], slow, lambda value: None)
+    slider.value = 1
+    assert "one is not allowed" in shared.status.value
+    slider.value = 2
+    assert "two is not allowed" in shared.status.value
+    other.value = 1
+    assert "two is not allowed" in shared.status.value
+    assert 'role="alert"' in shared.status.value
+    slider.value = 3
+    assert shared.status.value == ""
+
+
+def test_each_computation_has_its_cores_and_gives_them_back():
+    def of_a_new_thread() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    async def session() -> list[int]:
+        found = [await computed(torch.get_num_threads, cores=1), of_a_new_thread()]
+        with pytest.raises(ValueError, match="no"):
+            await computed(fail, cores=1)
+        return [*found, await computed(torch.get_num_threads), of_a_new_thread()]
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert asyncio.run(session()) == [1, 2, 2, 2]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_what_goes_wrong_in_the_thread_shows_in_the_widget(shared, slider):
+    def compute() -> int:
+        if slider.value == 7:
+            raise ValueError("seven is not allowed")
+        return slider.value
+
+    async def move() -> None:
+        slider.value = 7
+        await until(lambda: "seven is not allowed" in shared.status.value)
+        assert 'role="alert"' in shared.status.value
+        slider.value = 8
+        await until(lambda: shared.status.value == "")
+
+    shared.answer_at_rest([slider], compute, lambda value: None)
+    asyncio.run(move())

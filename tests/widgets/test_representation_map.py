@@ -1,0 +1,286 @@
+"""§4.2's map: a picture's point is the projection of what the encoder makes of it, and moves."""
+
+from __future__ import annotations
+
+import base64
+import io
+from datetime import datetime, timezone
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dasrlib import network, probes, weights, widgets
+from dasrlib.degradation import Degradations, degrade
+from dasrlib.widgets.representation_map.widget import Atlas, Known, Map, squares
+
+MODEL = "laptop/model4-x4-iso"
+WIDTHS = (0.2, 2.0, 4.0)
+
+
+def texture(seed: int, height: int = 96, width: int = 100) -> torch.Tensor:
+    """Noise of one pixel and of four: a kernel of any width changes it."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(3, height // 4 + 1, width // 4 + 1, generator=generator)
+    coarse = coarse.repeat_interleave(4, 1).repeat_interleave(4, 2)[:, :height, :width]
+    return (coarse + torch.rand(3, height, width, generator=generator)) / 2
+
+
+PICTURES = [(f"picture {i}", texture(i)) for i in range(5)]
+
+
+@pytest.fixture(scope="module")
+def model() -> network.BlindSR:
+    return weights.load(MODEL)
+
+
+@pytest.fixture(scope="module")
+def atlas(model) -> Atlas:
+    return Atlas(model, Known(PICTURES, WIDTHS, 4))
+
+
+@pytest.fixture
+def the_map() -> widgets.Frame:
+    return widgets.representation_map(PICTURES, MODEL, WIDTHS)
+
+
+def control(frame: widgets.Frame, description: str):
+    return next(w for w in frame.children[0].children if w.description == description)
+
+
+def drawings(frame: widgets.Frame) -> list[Map]:
+    return [box.children[0] for box in frame.children[1].children[:-1]]
+
+
+def words(frame: widgets.Frame) -> str:
+    return frame.children[1].children[0].children[1].value
+
+
+def shown(frame: widgets.Frame) -> tuple[str, str]:
+    own, square = frame.children[1].children[-1].children
+    return own.value, square.value
+
+
+def upload(frame: widgets.Frame, name: str, content: bytes) -> None:
+    file = {"name": name, "type": "image/png", "size": len(content), "content": content}
+    control(frame, "your own").value = ({**file, "last_modified": datetime.now(timezone.utc)},)
+
+
+@pytest.mark.parametrize(
+    ("moves", "degradation"),
+    [
+        ({"σ, HR pixels": 3.1}, Degradations.isotropic(3.1, 4)),
+        ({"noise, of 255": 12.0}, Degradations.isotropic(2.0, 4, 12.0)),
+        (
+            {"kernel": "anisotropic", "λ₁, HR pixels": 3.0, "θ, degrees": 90.0},
+            Degradations.anisotropic(3.0, 1.0, torch.pi / 2, 4),
+        ),
+    ],
+    ids=["width", "noise", "anisotropic"],
+)
+def test_the_moving_point_is_the_projection_of_what_the_encoder_says(
+    the_map, model, moves, degradation
+):
+    control(the_map, "picture").value = "picture 2"
+    for description, value in moves.items():
+        control(the_map, description).value = value
+    lr = degrade(PICTURES[2][1][None], degradation, torch.Generator().manual_seed(0))
+    known = []  # worked out again, one picture at a time
+    for _, picture in PICTURES:
+        for width in WIDTHS:
+            one = degrade(picture[None], Degradations.isotropic(width, 4))
+            with torch.inference_mode():
+                known.append(model.represent(one)[0].double().numpy())
+    with torch.inference_mode():
+        vector = model.represent(lr)[0].double().numpy()
+    centred = np.stack(known) - np.mean(known, axis=0)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:2].T
+    expected = (vector - np.mean(known, axis=0)) @ axes
+    [drawing] = drawings(the_map)
+    # The sign of a component is free, but the same for all points.
+    signs = np.sign((centred @ axes)[0] * np.array(drawing.points[0][:2]))
+    np.testing.assert_allclose(drawing.moving, expected * signs, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        [p[:2] for p in drawing.points], centred @ axes * signs, rtol=1e-3, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_more_blur_lies_to_the_right_whatever_sign_the_components_have(model, monkeypatch, sign):
+    svd = np.linalg.svd
+
+    def turned(*args, **options):
+        u, s, axes = svd(*args, **options)
+        return u, s, sign * axes
+
+    monkeypatch.setattr(np.linalg, "svd", turned)
+    atlas = Atlas(model, Known(PICTURES, WIDTHS, 4))
+    across = atlas.pca(atlas.vectors)[:, 0].reshape(-1, len(WIDTHS)).mean(axis=0)
+    assert across[0] < across[-1]
+
+
+def test_the_point_leaves_a_trail_that_a_new_picture_ends(the_map):
+    [drawing] = drawings(the_map)
+    places = [drawing.moving]
+    for sigma in (1.0, 2.5, 4.0):
+        control(the_map, "σ, HR pixels").value = sigma
+        places.append(drawing.moving)
+    assert len({tuple(place) for place in places}) == 4
+    assert drawing.trail == places[:-1]
+    control(the_map, "picture").value = "picture 1"
+    assert drawing.trail == []
+
+
+def test_a_known_picture_at_a_known_width_lands_on_its_own_point(the_map):
+    [drawing] = drawings(the_map)
+    control(the_map, "picture").value = "picture 3"
+    control(the_map, "σ, HR pixels").value = 4.0
+    index = 3 * len(WIDTHS) + 2
+    assert drawing.texts[index] == "picture 3, σ = 4"
+    np.testing.assert_allclose(drawing.moving, drawing.points[index][:2], atol=1e-3)
+
+
+@pytest.mark.parametrize("index", [0, 7])
+def test_a_click_shows_the_square_of_the_point(the_map, index):
+    [drawing] = drawings(the_map)
+    before = shown(the_map)[1]
+    assert "<img" not in before
+    drawing.selected = index  # what the browser sets
+    name, picture = PICTURES[index // len(WIDTHS)]
+    width = WIDTHS[index % len(WIDTHS)]
+    html = shown(the_map)[1]
+    assert f'alt="{name}, σ = {width:g}"' in html
+    png = base64.b64decode(html.split("base64,")[1].split('"')[0])
+    with Image.open(io.BytesIO(png)) as image:
+        pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1) / 255
+    torch.testing.assert_close(pixels, degrade(picture[None], Degradations.isotropic(width, 4))[0])
+
+
+def test_the_words_name_the_nearest_clusters_and_the_width(the_map):
+    control(the_map, "σ, HR pixels").value = 4.0
+    assert "4 at σ = 4" in words(the_map)  # all that the four other pictures have
+    far = float(words(the_map).split("(ridge): <b>")[1].split("<")[0])
+    control(the_map, "σ, HR pixels").value = 0.2
+    assert "4 at σ = 0.2" in words(the_map)
+    assert float(words(the_map).split("(ridge): <b>")[1].split("<")[0]) < far - 1
+
+
+def test_a_picture_is_never_compared_with_its_own_squares(atlas):
+    vector = atlas.vectors[4:5]  # picture 1, σ = 2
+    near, _ = atlas.nearest(vector, "picture 1")
+    assert "picture 1" not in {atlas.known.names[i] for i in near}
+    assert atlas.nearest(vector, "a stranger")[0][0] == 4
+    others = atlas.others("picture 1")
+    names, widths = np.array(atlas.known.names)[others], np.array(atlas.known.widths)[others]
+    ridge = probes.fit_ridge(atlas.vectors[others], widths, names)
+    assert atlas.read(vector, "picture 1") == pytest.approx(float(ridge.predict(vector)[0]))
+    assert atlas.read(vector, "picture 1") != pytest.approx(atlas.read(vector, "a stranger"))
+
+
+def test_in_tsne_the_point_stands_among_its_neighbours_and_it_is_said(the_map):
+    [drawing] = drawings(the_map)
+    assert "exact" in drawing.note
+    control(the_map, "map").value = "tsne"
+    assert "no exact place for a new point" in drawing.note
+    assert "nearest neighbours" in drawing.note
+    assert the_map.status.value == ""
+    for cluster, sigma in ((0, 0.2), (2, 4.0)):
+        control(the_map, "σ, HR pixels").value = sigma
+        points = np.array(drawing.points)
+        # The weighted mean of neighbours lies inside what they span.
+        mine = points[points[:, 2] == cluster][:, :2]
+        away = np.linalg.norm(points[:, :2] - drawing.moving, axis=1)
+        assert points[away.argmin(), 2] == cluster
+        assert away.min() < np.ptp(mine, axis=0).max()
+
+
+def test_several_models_move_together(the_map):
+    both = widgets.representation_map(PICTURES, ["laptop/model1-x4-iso", MODEL], WIDTHS)
+    one, four = drawings(both)
+    assert (one.title, four.title) == ("laptop/model1-x4-iso", MODEL)
+    assert four.points == drawings(the_map)[0].points
+    before = [one.moving, four.moving]
+    control(both, "σ, HR pixels").value = 3.5
+    assert one.moving != before[0]
+    assert four.moving != before[1]
+    assert one.points != four.points
+    one.selected = 5
+    assert four.selected == 5
+
+
+def test_a_network_of_ones_own_is_read_and_left_as_it_was():
+    torch.manual_seed(0)
+    mine = network.build("model4", scale=2, profile="smoke").train()
+    before = {name: tensor.clone() for name, tensor in mine.state_dict().items()}
+    frame = widgets.representation_map(PICTURES, mine, (0.2, 2.0))
+    assert control(frame, "scale").layout.display == "none"
+    assert frame.status.value == ""
+    assert mine.training
+    for name, tensor in mine.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+
+
+def test_what_goes_wrong_shows_in_the_widget_and_goes_away(the_map):
+    upload(the_map, "letter.png", b"abc")
+    assert "letter.png cannot be read as a picture" in the_map.status.value
+    assert 'role="alert"' in the_map.status.value
+    control(the_map, "σ, HR pixels").value = 1.0
+    assert the_map.status.value == ""
+
+
+def test_an_upload_is_the_picture_that_moves(the_map):
+    png = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (80, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(png, "PNG")
+    before = drawings(the_map)[0].moving
+    upload(the_map, "mine.png", png.getvalue())
+    assert control(the_map, "picture").value == "mine.png"
+    assert drawings(the_map)[0].moving != before
+    assert 'alt="mine.png, blurred with a round kernel of width 2.0"' in shown(the_map)[0]
+
+
+def test_every_point_and_every_picture_has_words(the_map):
+    [drawing] = drawings(the_map)
+    drawing.selected = 3
+    assert len(drawing.texts) == len(set(drawing.texts)) == len(drawing.points)
+    for html in shown(the_map):
+        assert html.count("<img") == html.count('alt="') == 1
+    names = [cluster["name"] for cluster in drawing.clusters]
+    assert names == ["σ = 0.2", "σ = 2", "σ = 4"]
+
+
+def test_without_a_kernel_there_is_the_first_frame(the_map):
+    bundle = the_map._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    with Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))) as picture:
+        assert picture.size[0] > 800
+
+
+def test_squares_are_spread_over_pictures_and_inside_them():
+    images = [
+        ("wide", texture(0, 256, 1024)),
+        ("small", texture(1)),
+        ("tall", texture(2, 600, 300)),
+    ]
+    found = squares(images, most=6)
+    assert [name for name, _ in found] == ["wide", "wide", "small", "tall", "tall"]
+    assert {tuple(square.shape[1:]) for _, square in found} == {(256, 256), (96, 100)}
+    assert not torch.equal(found[0][1], found[1][1])
+    many = [(str(i), texture(i)) for i in range(10)]
+    assert [name for name, _ in squares(many, most=5)] == ["0", "2", "4", "6", "8"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((PICTURES, "laptop/model5-x4-iso"), "model5-x4-iso .* told the degradation"),
+        ((PICTURES, "laptop/modle4-x4-iso"), "did you mean 'laptop/model4-x4-iso'"),
+        ((PICTURES[:2], MODEL), "3 pictures .* got 2"),
+        ((PICTURES, MODEL, (1.0,)), "2 to 6 widths apart, got 1"),
+        ((PICTURES, [MODEL, network.build("model4", 2, "smoke")]), r"scale, got \[2, 4\]"),
+    ],
+)
+def test_what_cannot_be_mapped_is_refused_in_a_sentence(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        widgets.representation_map(*arguments)
