@@ -113,7 +113,7 @@ def benchmark(
         generator = torch.Generator().manual_seed(seed)
         for name, image in images:
             hr = crop_to_multiple(image, degradation.scale)
-            lr = degrade(hr[None], degradation, generator).to(device)
+            lr = degrade(hr[None], degradation, generator, "fast").to(device)
             told = {"degradations": degradation} if is_told(model) else {}
             sr = model(lr, **told).float().cpu()[0]
             rows.append(
@@ -159,7 +159,8 @@ def representations(
     for label, degradation in degradations.items():
         generator = torch.Generator().manual_seed(seed)
         for name, image in images:
-            lr = degrade(crop_to_multiple(image, degradation.scale)[None], degradation, generator)
+            hr = crop_to_multiple(image, degradation.scale)
+            lr = degrade(hr[None], degradation, generator, "fast")
             vectors.append(model.represent(lr.to(device), degradation).float().cpu())
             names.append(name)
             labels.append(label)

@@ -99,7 +99,7 @@ def degrade(
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Degrade a picture as §3.1 does: blur, bicubic reduction, noise, 8-bit rounding."""
+    """Degrade a picture as §3.1 does: blur, bicubic downsampling, noise, 8-bit rounding."""
     import math
 
     import torch
@@ -118,7 +118,7 @@ def degrade(
     out = check_writable(out, overwrite, [picture])
     hr = crop_to_multiple(data.load_image(picture), scale)
     data.check_format(out, hr.shape[1] // scale, hr.shape[2] // scale)
-    lr = apply(hr[None], chosen, torch.Generator().manual_seed(seed))[0]
+    lr = apply(hr[None], chosen, torch.Generator().manual_seed(seed), "fast")[0]
     data.save_image(lr, out)
     typer.echo(f"{out}  {hr.shape[2]}×{hr.shape[1]} -> {lr.shape[2]}×{lr.shape[1]}")
 

@@ -158,7 +158,7 @@ def parameters(profile: Profile) -> dict[str, int]:
     """How many parameters each of the five models has in a profile's sizes (§4.2)."""
     with torch.device("meta"):  # shapes without numbers are enough to count
         return {
-            model: network.parameter_count(network.of_profile(model, SCALE, profile))
+            model: network.parameter_count(network.build_for_profile(model, SCALE, profile))
             for model in network.MODELS
         }
 

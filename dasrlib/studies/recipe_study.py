@@ -65,7 +65,7 @@ class Examination:
                 generator = torch.Generator().manual_seed(0)  # of the noise
                 for name, picture in pictures:
                     hr = crop_to_multiple(picture, degradation.scale)[None]
-                    lr.append(degrade(hr, degradation, generator))
+                    lr.append(degrade(hr, degradation, generator, "fast"))
                     labels.append(label)
                     owners.append(name)
             self.questions[question] = (lr, labels, owners)
