@@ -42,6 +42,11 @@ def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
     return tensor.to(device)
 
 
+def here() -> torch.device:
+    """The GPU if this machine has one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def fastest_layout(device: torch.device | str) -> torch.memory_format:
     """The layout in which the network computes fastest on this device.
 
@@ -77,14 +82,18 @@ def fastest_dtype(device: torch.device | str) -> torch.dtype:
 
 
 def describe_dtype(device: torch.device | str, dtype: torch.dtype | None = None) -> str:
-    """A line for the user: which dtype is computed with, and why.
+    """The line that tells the user which dtype is computed with, and why.
 
     Args:
         device: where.
-        dtype: the one that was asked for; None for the fastest.
+        dtype: the one in use; None for the fastest.
     """
-    chosen, reason = _fastest(torch.device(device)) if dtype is None else (dtype, "as asked")
-    return f"computing in {str(chosen).removeprefix('torch.')}: {reason}"
+    fastest, reason = _fastest(torch.device(device))
+    name = str(fastest).removeprefix("torch.")
+    if dtype is None or dtype == fastest:
+        return f"computing in {name}: {reason}"
+    used = str(dtype).removeprefix("torch.")
+    return f"computing in {used}, not in {name}, the choice here ({reason})"
 
 
 def dtype_named(name: str | None) -> torch.dtype | None:

@@ -202,13 +202,14 @@ def train(
     space: DegradationSpace,
     seed: int = 0,
     bar: tqdm | None = None,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Encoder, list[dict[str, float]]]:
     """An encoder taught by a recipe, and its log: iteration, loss, and the loss within the batch.
 
     patches: pictures cut at 4 times plan.patch. The same seed gives every recipe the same patches.
     """
     device = patches.device
-    dtype = fastest_dtype(device)
+    dtype = dtype or fastest_dtype(device)
     torch.manual_seed(seed)
     trial = Trial(recipe, plan.queue_size).to(device).train()
     trial.to(memory_format=fastest_layout(device))  # type: ignore[call-overload]

@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from dasrlib import data, evaluation, paper, profiles, weights
-from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, to_device
+from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, here, to_device
 from dasrlib.degradation import DegradationSpace, crop_to_multiple, degrade
 from dasrlib.network import MODELS, build_for_profile
 from dasrlib.profiles import Profile, Stage, learning_rate
@@ -92,21 +92,23 @@ class Run:
                 f"the degradations are of scale {self.space.scale}, the model of {scale}"
             )
         self.seed = seed
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(device or here())
         # Read now: the code that runs is the code of now, whatever is committed meanwhile.
         self.provenance = provenance.describe(self.device)
         self.graph = graph and self.device.type == "cuda"
         stored = self._stored()
         begun_in = getattr(torch, stored["dtype"].removeprefix("torch.")) if stored else None
         self.dtype = dtype or begun_in or fastest_dtype(self.device)
-        torch.manual_seed(seed)
-        built = build_for_profile(model, scale, self.profile)
-        if self.profile.start_as_enlargement:
-            built.sr.init_as_nearest_neighbour()
-        self.model = built.to(self.device)
         self.layout = fastest_layout(self.device)
-        self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.contrast = self._contrast().to(self.device) if MODELS[model].contrastive else None
+        # The run's weights come from its seed; the caller's random state stays as it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            built = build_for_profile(model, scale, self.profile)
+            if self.profile.start_as_enlargement:
+                built.sr.init_as_nearest_neighbour()
+            self.model = built.to(self.device)
+            self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
+            self.contrast = self._contrast().to(self.device) if MODELS[model].contrastive else None
         self.stages = self._stages()
         self.step: Step | None = None
         self.iteration, self.minutes, self.losses = 0, 0.0, Losses(self.device)
