@@ -6,14 +6,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dasrlib.grouped_conv import da_conv2d
+from dasrlib import grouped_conv
+from dasrlib.grouped_conv import Activation, grouped_conv2d
+from dasrlib.paper import LEAKY_SLOPE
 
 
 class DAConv(nn.Module):
-    """A convolution told by R how the picture was degraded: kernel branch plus modulation branch.
+    """The degradation-aware convolution: a kernel branch plus a modulation branch (§3.2.2).
 
-    channels: C of the features. representation: the length of R. modulate: False leaves the second
-    branch out (Model 3 of the ablation).
+    Both branches read R, the compressed representation.
+
+    Args:
+        channels: C of the features.
+        representation: length of R, 64 in the paper.
+        kernel_size: k of the predicted depth-wise kernels, odd.
+        reduction: the modulation branch's hidden layer has channels // reduction units.
+        modulate: False leaves the modulation branch out (Model 3 of the ablation).
+
+    Raises:
+        ValueError: for an even kernel size.
     """
 
     def __init__(
@@ -30,14 +41,14 @@ class DAConv(nn.Module):
         self.channels, self.kernel_size = channels, kernel_size
         self.kernel = nn.Sequential(
             nn.Linear(representation, representation, bias=False),
-            nn.LeakyReLU(0.1, inplace=True),
+            nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
             nn.Linear(representation, channels * kernel_size**2, bias=False),
         )
         self.mix = nn.Conv2d(channels, channels, 1)
         self.modulation = (
             nn.Sequential(
                 nn.Linear(representation, channels // reduction, bias=False),
-                nn.LeakyReLU(0.1, inplace=True),
+                nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
                 nn.Linear(channels // reduction, channels, bias=False),
                 nn.Sigmoid(),
             )
@@ -45,38 +56,66 @@ class DAConv(nn.Module):
             else None
         )
 
-    def kernels(self, r: Tensor) -> Tensor:
+    def kernels(self, compressed: Tensor) -> Tensor:
         """R (B, 64) -> one depth-wise kernel per sample and channel, (B, C, k, k)."""
         k = self.kernel_size
-        return self.kernel(r).view(-1, self.channels, k, k)
+        return self.kernel(compressed).view(-1, self.channels, k, k)
 
-    def coefficients(self, r: Tensor) -> Tensor:
+    def coefficients(self, compressed: Tensor) -> Tensor:
         """R (B, 64) -> one modulation coefficient in (0, 1) per sample and channel, (B, C)."""
         if self.modulation is None:
             raise ValueError("this DA convolution has no modulation branch (modulate=False)")
-        return self.modulation(r)
+        return self.modulation(compressed)
 
-    def forward(self, features: Tensor, r: Tensor, leaky: bool = False) -> Tensor:
-        """features F (B, C, H, W) and R (B, 64) -> (B, C, H, W).
+    def forward(self, features: Tensor, compressed: Tensor) -> Tensor:
+        """mix(LeakyReLU(F ⊛ k(R))) + F · v(R).
 
-        leaky: whether the LeakyReLU that follows in a block is done in the same pass.
+        Args:
+            features: F, (B, C, H, W).
+            compressed: R, (B, 64).
+
+        Returns:
+            (B, C, H, W).
         """
-        v = None if self.modulation is None else self.coefficients(r)
-        # mix(LeakyReLU(F ⊛ k(R))) + F · v(R), one 3×3 kernel per sample and channel
-        mix, bias = self.mix.parameters()
-        return da_conv2d(features, self.kernels(r), mix[:, :, 0, 0], bias, v, leaky)
+        if self.is_fused(features):
+            return self.fused(features, compressed)
+        # F ⊛ k(R), one k×k kernel per sample and channel
+        filtered = grouped_conv2d(features, self.kernels(compressed))
+        out = self.mix(F.leaky_relu(filtered, LEAKY_SLOPE))
+        if self.modulation is not None:
+            v = self.coefficients(compressed)[:, :, None, None]
+            out = torch.addcmul(out, features, v.to(out.dtype))  # + F · v(R)
+        return out
+
+    def is_fused(self, features: Tensor) -> bool:
+        """Whether `fused` computes it in one pass: on a GPU."""
+        return grouped_conv.uses_triton(features)
+
+    def fused(
+        self, features: Tensor, compressed: Tensor, activation: Activation | None = None
+    ) -> Tensor:
+        """forward, and the activation that follows it, in one call of grouped_conv.da_conv2d."""
+        v = None if self.modulation is None else self.coefficients(compressed)
+        weight, bias = self.mix.weight[:, :, 0, 0], self.mix.bias
+        assert bias is not None
+        kernels = self.kernels(compressed)
+        return grouped_conv.da_conv2d(features, kernels, weight, bias, v, activation)
 
 
-class ConcatConv(nn.Module):
-    """What Model 2 has in a DA convolution's place: R stretched over space beside the features
-    (§4.2)."""
+class SpatialConcatConv(nn.Module):
+    """Model 2's layer in place of a DA convolution: R, repeated at every pixel, is concatenated
+    with the features (§4.2).
+
+    Args:
+        channels: C of the features.
+        representation: length of R, 16 in Model 2.
+    """
 
     def __init__(self, channels: int = 64, representation: int = 16) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels + representation, channels, 3, padding=1)
 
-    def forward(self, features: Tensor, r: Tensor, leaky: bool = False) -> Tensor:
-        """features (B, C, H, W) and R (B, 16) -> (B, C, H, W); leaky: a LeakyReLU follows."""
-        stretched = r[:, :, None, None].expand(-1, -1, *features.shape[-2:]).to(features.dtype)
-        out = self.conv(torch.cat([features, stretched], dim=1))
-        return F.leaky_relu(out, 0.1, inplace=True) if leaky else out
+    def forward(self, features: Tensor, compressed: Tensor) -> Tensor:
+        """features (B, C, H, W) and R (B, 16) -> (B, C, H, W)."""
+        stretched = compressed[:, :, None, None].expand(-1, -1, *features.shape[-2:])
+        return self.conv(torch.cat([features, stretched.to(features.dtype)], dim=1))

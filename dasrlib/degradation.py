@@ -6,23 +6,24 @@ noise levels on the 0..255 scale, as the paper writes them.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from dasrlib import paper
-from dasrlib.acceleration.blur_downsample import blur_and_reduce
-from dasrlib.acceleration.devices import moved
+from dasrlib.acceleration.blur_downsample import Backend, blur_downsample, check_backend
+from dasrlib.acceleration.devices import to_device
 from dasrlib.resampling import blur
 from dasrlib.resampling import resize_bicubic as resize_bicubic
 
 KERNEL_SIZE = paper.KERNEL_SIZE
 SCALES = paper.SCALES
-DOWNSAMPLERS = ("bicubic", "s-fold")
+Downsampler = Literal["bicubic", "s-fold"]
+Numbers = float | Sequence[float] | Tensor
 
 
 def check_scale(scale: int) -> int:
@@ -41,12 +42,13 @@ def _grid(size: int, like: Tensor) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def _line(value: float | Sequence[float] | Tensor) -> Tensor:
+def _as_batch(value: Numbers) -> Tensor:
+    """A number or several as (B,), float32."""
     return torch.atleast_1d(torch.as_tensor(value, dtype=torch.float32))
 
 
-def _widths(name: str, value: float | Sequence[float] | Tensor) -> Tensor:
-    widths = _line(value)
+def _widths(name: str, value: Numbers) -> Tensor:
+    widths = _as_batch(value)
     if not bool((widths > 0).all()):
         none = widths.min().item() == 0
         raise ValueError(
@@ -58,8 +60,8 @@ def _widths(name: str, value: float | Sequence[float] | Tensor) -> Tensor:
     return widths
 
 
-def _angles(value: float | Sequence[float] | Tensor) -> Tensor:
-    angles = _line(value)
+def _angles(value: Numbers) -> Tensor:
+    angles = _as_batch(value)
     if not bool(angles.isfinite().all()):
         raise ValueError(f"theta must be a finite angle in radians, got {angles.sum().item():g}")
     return angles
@@ -69,11 +71,18 @@ def _normalised(weights: Tensor) -> Tensor:
     return weights / weights.sum(dim=(-2, -1), keepdim=True)
 
 
-def isotropic_kernels(sigma: float | Sequence[float] | Tensor, size: int = KERNEL_SIZE) -> Tensor:
+def isotropic_kernels(sigma: Numbers, size: int = KERNEL_SIZE) -> Tensor:
     """Isotropic Gaussian kernels, k(x, y) ∝ exp(−(x² + y²) / 2σ²), each summing to 1 (§3.1).
 
-    sigma: (B,) or a number, > 0, HR pixels. size: odd. Returns (B, size, size), float32.
-    Raises ValueError for an even size or a width that is not positive.
+    Args:
+        sigma: (B,) or a number, > 0, HR pixels.
+        size: side of the kernel in HR pixels, odd.
+
+    Returns:
+        (B, size, size), float32.
+
+    Raises:
+        ValueError: for an even size or a width that is not positive.
     """
     widths = _widths("sigma", sigma)
     x, y = _grid(size, widths)
@@ -82,18 +91,26 @@ def isotropic_kernels(sigma: float | Sequence[float] | Tensor, size: int = KERNE
 
 
 def anisotropic_kernels(
-    lambda1: float | Sequence[float] | Tensor,
-    lambda2: float | Sequence[float] | Tensor,
-    theta: float | Sequence[float] | Tensor,
+    lambda1: Numbers,
+    lambda2: Numbers,
+    theta: Numbers,
     size: int = KERNEL_SIZE,
 ) -> Tensor:
     """Anisotropic Gaussian kernels with covariance Σ = U diag(λ1², λ2²) Uᵀ, each summing to 1
     (§3.1).
 
-    lambda1, lambda2: (B,) or numbers, > 0, standard deviations along the two axes in HR pixels.
-    theta: (B,) or a number, radians: the angle of the λ1 axis from the x axis, counted in the
-    direction from x (right) to y (down the picture). size: odd. Returns (B, size, size), float32.
-    Raises ValueError for an even size, a width that is not positive or an angle that is no number.
+    Args:
+        lambda1: (B,) or a number, > 0: standard deviation along the first axis, HR pixels.
+        lambda2: the same along the second axis.
+        theta: (B,) or a number, radians: the angle of the λ1 axis from the x axis, counted from x
+            (right) to y (down the picture).
+        size: side of the kernel in HR pixels, odd.
+
+    Returns:
+        (B, size, size), float32.
+
+    Raises:
+        ValueError: for an even size, a width that is not positive, or an angle that is not finite.
     """
     l1, l2 = _widths("lambda1", lambda1), _widths("lambda2", lambda2)
     angle = _angles(theta)
@@ -113,13 +130,33 @@ def quantise(images: Tensor) -> Tensor:
     return (images * 255).round().clamp(0, 255) / 255
 
 
+def _are_separable(kernels: Tensor) -> bool:
+    """Whether each kernel (B, k, k) that sums to 1 is the outer product of its marginal sums."""
+    outer = kernels.sum(dim=-1, keepdim=True) * kernels.sum(dim=-2, keepdim=True)
+    # Isotropic kernels of float32 numbers are outer products to 1e-7; 1e-5 of the largest entry
+    # lies far below any visible difference, and far above that rounding.
+    return bool((kernels - outer).abs().max() <= 1e-5 * kernels.abs().max())
+
+
 @dataclass(frozen=True)
 class Degradations:
     """A batch of degradations, one per image, and the parameters they came from (§3.1).
 
-    kernels: (B, k, k), each sums to 1. noise: (B,), standard deviations on the 0..255 scale.
-    lambda1, lambda2: (B,) kernel widths in HR pixels (both are σ for an isotropic kernel, 0 for
-    none). theta: (B,) radians. downsampler: "bicubic" or "s-fold" (every s-th pixel).
+    Args:
+        scale: s, 2, 3 or 4.
+        kernels: (B, k, k), each sums to 1.
+        noise: (B,), standard deviations on the 0..255 scale.
+        lambda1: (B,), kernel width along the first axis, HR pixels: σ for an isotropic kernel, 0
+            for no blur.
+        lambda2: (B,), the same along the second axis.
+        theta: (B,), the angle of the first axis, radians.
+        downsampler: "bicubic", or "s-fold" for every s-th pixel.
+        separable: each kernel is the outer product of a column and a row.
+        has_noise: False where all noise levels are 0: `degrade` then draws no noise.
+
+    Raises:
+        ValueError: for an unknown scale or downsampler, a negative noise level, or a `separable` or
+            `has_noise` that the tensors contradict. Tensors on a GPU are not read back.
     """
 
     scale: int
@@ -128,75 +165,99 @@ class Degradations:
     lambda1: Tensor
     lambda2: Tensor
     theta: Tensor
-    downsampler: str = "bicubic"
-    # Facts that `degrade` would otherwise have to read back from a GPU, waiting for it.
-    is_separable: bool = field(default=False, init=False, repr=False)  # the kernels: isotropic ones
-    has_noise: bool = field(default=True, init=False, repr=False)
+    downsampler: Downsampler = "bicubic"
+    # Fields, since `degrade` would have to wait for a GPU to find them out.
+    separable: bool = False
+    has_noise: bool = True
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
-        if self.downsampler not in DOWNSAMPLERS:
-            raise ValueError(f"downsampler must be one of {DOWNSAMPLERS}, got {self.downsampler!r}")
+        if self.downsampler not in get_args(Downsampler):
+            expected = get_args(Downsampler)
+            raise ValueError(f"downsampler must be one of {expected}, got {self.downsampler!r}")
+        if self.noise.is_cuda or self.noise.numel() == 0:
+            return
         if not bool((self.noise >= 0).all()):
             raise ValueError(f"noise must not be negative, got {self.noise.min().item():g}")
-        self._note(has_noise=bool((self.noise > 0).any()))
-
-    def _note(self, **facts: object) -> Degradations:
-        for name, fact in facts.items():
-            object.__setattr__(self, name, fact)  # frozen for everyone else
-        return self
+        if not self.has_noise and bool(self.noise.any()):
+            level = self.noise.max().item()
+            raise ValueError(f"a noise level is {level:g}: give has_noise=True with it")
+        if self.separable and not _are_separable(self.kernels):
+            raise ValueError("a kernel is not an outer product: give separable=False with it")
 
     @classmethod
     def isotropic(
         cls,
-        sigma: float | Sequence[float] | Tensor,
+        sigma: Numbers,
         scale: int,
-        noise: float | Sequence[float] | Tensor = 0.0,
+        noise: Numbers = 0.0,
         size: int = KERNEL_SIZE,
-        downsampler: str = "bicubic",
+        downsampler: Downsampler = "bicubic",
     ) -> Degradations:
-        """Isotropic kernels of widths sigma, HR pixels; 0 means no blur at all.
+        """Isotropic Gaussian kernels (§4.2).
 
-        sigma, noise: (B,) or numbers. Raises ValueError for a negative or infinite width.
+        Args:
+            sigma: (B,) or a number, widths in HR pixels; 0 means no blur at all.
+            scale: 2, 3 or 4.
+            noise: (B,) or a number, standard deviations on the 0..255 scale.
+            size: side of the kernels in HR pixels, odd.
+            downsampler: "bicubic" or "s-fold".
+
+        Raises:
+            ValueError: for a negative or infinite width, or a negative noise level.
         """
-        widths, noises = torch.broadcast_tensors(_line(sigma), _line(noise))
+        widths, noises = torch.broadcast_tensors(_as_batch(sigma), _as_batch(noise))
         # A Gaussian of a thousandth of a pixel is exactly the kernel with a single 1 in the middle.
         kernels = isotropic_kernels(torch.where(widths == 0, 1e-3, widths), size)
         zero = torch.zeros_like(widths)
-        made = cls(scale, kernels, noises, widths, widths, zero, downsampler)
-        return made._note(is_separable=True)
+        noisy = bool(noises.any())
+        return cls(scale, kernels, noises, widths, widths, zero, downsampler, True, noisy)
 
     @classmethod
     def anisotropic(
         cls,
-        lambda1: float | Sequence[float] | Tensor,
-        lambda2: float | Sequence[float] | Tensor,
-        theta: float | Sequence[float] | Tensor,
+        lambda1: Numbers,
+        lambda2: Numbers,
+        theta: Numbers,
         scale: int,
-        noise: float | Sequence[float] | Tensor = 0.0,
+        noise: Numbers = 0.0,
         size: int = KERNEL_SIZE,
-        downsampler: str = "bicubic",
+        downsampler: Downsampler = "bicubic",
     ) -> Degradations:
-        """Anisotropic kernels of widths lambda1 and lambda2, HR pixels, and angles theta, radians.
+        """Anisotropic Gaussian kernels (§4.3).
 
-        lambda1, lambda2, theta, noise: (B,) or numbers. Raises ValueError for a width that is not
-        positive.
+        Args:
+            lambda1: (B,) or a number, > 0: width along the first axis, HR pixels.
+            lambda2: the same along the second axis.
+            theta: (B,) or a number, the angle of the first axis, radians.
+            scale: 2, 3 or 4.
+            noise: (B,) or a number, standard deviations on the 0..255 scale.
+            size: side of the kernels in HR pixels, odd.
+            downsampler: "bicubic" or "s-fold".
+
+        Raises:
+            ValueError: for a width that is not positive, an angle that is not finite, or a negative
+                noise level.
         """
         l1, l2, angle, noises = torch.broadcast_tensors(
-            *(_line(value) for value in (lambda1, lambda2, theta, noise))
+            *(_as_batch(value) for value in (lambda1, lambda2, theta, noise))
         )
         kernels = anisotropic_kernels(l1, l2, angle, size)
-        return cls(scale, kernels, noises, l1, l2, angle, downsampler)
+        noisy = bool(noises.any())
+        return cls(scale, kernels, noises, l1, l2, angle, downsampler, False, noisy)
 
     def __len__(self) -> int:
         return self.noise.shape[0]
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Degradations:
-        # A copy, not a new one: what was checked when it was made is not asked of a GPU again.
-        mapped = copy.copy(self)
-        names = ("kernels", "noise", "lambda1", "lambda2", "theta")
-        mapped._note(**{name: function(getattr(self, name)) for name in names})
-        return mapped
+        return replace(
+            self,
+            kernels=function(self.kernels),
+            noise=function(self.noise),
+            lambda1=function(self.lambda1),
+            lambda2=function(self.lambda2),
+            theta=function(self.theta),
+        )
 
     def __getitem__(self, index: int | slice | Tensor) -> Degradations:
         """The chosen degradations, still a batch."""
@@ -204,9 +265,7 @@ class Degradations:
             raise IndexError(f"there are {len(self)} degradations, got index {index}")
         chosen = slice(index, index + 1 or None) if isinstance(index, int) else index
         some = self._map(lambda t: t[chosen])
-        if some.noise.device.type == "cpu":
-            some._note(has_noise=bool((some.noise > 0).any()))
-        return some
+        return some if some.noise.is_cuda else replace(some, has_noise=bool(some.noise.any()))
 
     def repeat_interleave(self, times: int) -> Degradations:
         """Each degradation `times` times in a row: for several patches of one image."""
@@ -214,11 +273,11 @@ class Degradations:
 
     def to(self, device: torch.device | str) -> Degradations:
         """The same degradations on another device."""
-        return self._map(lambda t: moved(t, device))
+        return self._map(lambda t: to_device(t, device))
 
     @property
-    def code(self) -> Tensor:
-        """Each degradation in four numbers of order one, (B, 4): what Model 5 is told (§4.2).
+    def encoding(self) -> Tensor:
+        """Each degradation in four numbers of order one, (B, 4): what Model 5 is given (§4.2).
 
         The three entries of the square root of the covariance, U diag(λ1, λ2) Uᵀ, over 4 HR
         pixels, and the noise level over 25. Unlike (λ1, λ2, θ) it has no jump where θ passes π.
@@ -234,15 +293,19 @@ class Degradations:
 class DegradationSpace:
     """A distribution of degradations to draw a batch from (§3.1, §4.1).
 
-    widths: the range of σ, or of λ1 and λ2, in HR pixels. noise: the largest noise level, 0..255
-    scale; levels are uniform in [0, noise].
+    Args:
+        scale: 2, 3 or 4.
+        widths: the range of σ, or of λ1 and λ2, in HR pixels.
+        is_isotropic: one width σ for each kernel, instead of λ1, λ2 and θ.
+        noise: the largest noise level, 0..255 scale; levels are uniform in [0, noise].
+        downsampler: "bicubic" or "s-fold".
     """
 
     scale: int
     widths: tuple[float, float]
     is_isotropic: bool
     noise: float = 0.0
-    downsampler: str = "bicubic"
+    downsampler: Downsampler = "bicubic"
 
     @classmethod
     def isotropic(cls, scale: int) -> DegradationSpace:
@@ -255,7 +318,12 @@ class DegradationSpace:
         return cls(check_scale(scale), paper.LAMBDA_RANGE, is_isotropic=False, noise=noise)
 
     def sample(self, batch: int, generator: torch.Generator | None = None) -> Degradations:
-        """`batch` degradations, drawn with the generator (torch's global one where it is None)."""
+        """Draws a batch of degradations.
+
+        Args:
+            batch: how many.
+            generator: to draw with; torch's global one where it is None.
+        """
         low, high = self.widths
         u = torch.rand(4, batch, generator=generator)
         lambda1, lambda2 = low + (high - low) * u[0], low + (high - low) * u[1]
@@ -275,30 +343,46 @@ def crop_to_multiple(image: Tensor, scale: int) -> Tensor:
 
 
 def degrade(
-    hr: Tensor, degradations: Degradations, generator: torch.Generator | None = None
+    hr: Tensor,
+    degradations: Degradations,
+    generator: torch.Generator | None = None,
+    backend: Backend = "reference",
 ) -> Tensor:
     """I_LR = (I_HR ⊗ k) ↓s + n, rounded to 8 bit; one degradation per image (§3.1).
 
-    hr: (B, 3, H, W) in [0, 1], H and W divisible by the scale. degradations: B of them, or one for
-    all. generator: draws the noise, on its own device. Returns (B, 3, H/s, W/s) in [0, 1],
-    multiples of 1/255. Raises ValueError where the sizes or the numbers of images and degradations
-    do not fit.
+    Args:
+        hr: (B, 3, H, W) in [0, 1], H and W divisible by the scale.
+        degradations: B of them, or one for all.
+        generator: draws the noise, on its own device.
+        backend: "reference" computes the formula as it stands. "fast" blurs and downsamples in one
+            step (acceleration.blur_downsample): the same before rounding to 1e-6.
+
+    Returns:
+        (B, 3, H/s, W/s) in [0, 1], multiples of 1/255.
+
+    Raises:
+        ValueError: where the sizes or the numbers of images and degradations do not fit, and for an
+            unknown backend.
     """
+    check_backend(backend)
     s = degradations.scale
     h, w = hr.shape[-2:]
     if h % s or w % s:
         raise ValueError(
-            f"a picture of {h}×{w} cannot be reduced by {s}: crop it to multiples of {s}"
+            f"a picture of {h}×{w} cannot be downsampled by {s}: crop it to multiples of {s}"
         )
-    degradations = degradations.to(hr.device)
-    k = degradations.kernels
+    k = to_device(degradations.kernels, hr.device)
+    # (I_HR ⊗ k) ↓s
     if degradations.downsampler == "s-fold":
-        lr = blur(hr, k)[..., ::s, ::s]  # (I_HR ⊗ k) ↓s, every s-th pixel
+        lr = blur(hr, k)[..., ::s, ::s]
+    elif backend == "reference":
+        lr = resize_bicubic(blur(hr, k), 1 / s)
     else:
-        # resize_bicubic(blur(hr, k), 1 / s), as one operation
-        lr = blur_and_reduce(hr, k, s, degradations.is_separable)  # (I_HR ⊗ k) ↓s
+        lr = blur_downsample(hr, k, s, degradations.separable)
+    # + n
     if degradations.has_noise:
         device = generator.device if generator is not None else lr.device
         n = torch.randn(lr.shape, generator=generator, device=device).to(lr)
-        lr = lr + n * degradations.noise[:, None, None, None] / 255  # + n
+        levels = to_device(degradations.noise, hr.device)
+        lr = lr + n * levels[:, None, None, None] / 255
     return quantise(lr)

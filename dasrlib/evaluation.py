@@ -96,15 +96,18 @@ def benchmark(
     images: str | Sequence[tuple[str, Tensor]],
     degradations: Mapping[str, Degradations],
     seed: int = 0,
+    dtype: torch.dtype = torch.float32,
 ) -> list[Row]:
     """A tidy table of a model's PSNR-Y and SSIM-Y: one row a picture and degradation (§4.2, §4.3).
 
     model: anything that enlarges LR (1, 3, H, W) in [0, 1]; Model 5 is also told the degradation.
     images: a name for data.images, or (name, picture) pairs. degradations: by label, one each.
-    seed: of the noise. Rows: image, degradation, psnr_y (dB), ssim_y. `mean` averages them.
+    seed: of the noise. dtype: that a network computes in.
+    Rows: image, degradation, psnr_y (dB), ssim_y. `mean` averages them.
     """
     if isinstance(images, str):
         images = data.images(images)
+    network = isinstance(model, nn.Module)
     if isinstance(model, nn.Module):
         model.eval()
     device = device_of(model)
@@ -113,9 +116,10 @@ def benchmark(
         generator = torch.Generator().manual_seed(seed)
         for name, image in images:
             hr = crop_to_multiple(image, degradation.scale)
-            lr = degrade(hr[None], degradation, generator).to(device)
+            lr = degrade(hr[None], degradation, generator, "fast").to(device)
             told = {"degradations": degradation} if is_told(model) else {}
-            sr = model(lr, **told).float().cpu()[0]
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32 and network):
+                sr = model(lr, **told).float().cpu()[0]
             rows.append(
                 {
                     "image": name,
@@ -159,7 +163,8 @@ def representations(
     for label, degradation in degradations.items():
         generator = torch.Generator().manual_seed(seed)
         for name, image in images:
-            lr = degrade(crop_to_multiple(image, degradation.scale)[None], degradation, generator)
+            hr = crop_to_multiple(image, degradation.scale)
+            lr = degrade(hr[None], degradation, generator, "fast")
             vectors.append(model.represent(lr.to(device), degradation).float().cpu())
             names.append(name)
             labels.append(label)

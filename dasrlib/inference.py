@@ -75,6 +75,7 @@ def upscale(
     weights: str | Path | BlindSR = DEFAULT,
     tile: int | None = None,
     progress: bool = False,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """A picture enlarged by a blind network, the degradation found out from the picture itself
     (§3.2).
@@ -83,13 +84,14 @@ def upscale(
     network. tile: side of the tiles in LR pixels; by default 256 for a picture of more than 600×600
     pixels, and a smaller one is computed at once. The representation is the mean of the tiles', so
     that all of them are told the same.
-    Computed in bfloat16 where that is faster: a quarter of a grey level from float32, 0.002 dB.
+    dtype: to compute in; None for bfloat16 where that is faster (acceleration.devices), which is a
+    quarter of a grey level from float32, 0.002 dB.
     Returns (3, sH, sW) in [0, 1], rounded to 8 bit. Raises ValueError for a tensor of another
     shape or range, a tile under 32, or Model 5, which is not blind.
     """
     model = weights if isinstance(weights, BlindSR) else weights_module.load(weights)
     lr = image if isinstance(image, Tensor) else data.load_image(image)
-    steps = in_tiles(lr, model, tile)
+    steps = in_tiles(lr, model, tile, dtype=dtype)
     if not lr.is_floating_point():
         raise ValueError(NOT_FLOAT)
     h, w = lr.shape[-2:]
@@ -108,11 +110,12 @@ def in_tiles(
     model: BlindSR,
     tile: int | None,
     wanted: Callable[[], tuple[float, float]] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Iterator[Step]:
     """The steps of upscale, each computed when it is asked for: who stops asking has cancelled.
 
-    lr: (3, H, W) in [0, 1], or 8-bit, a quarter of the memory. tile: see upscale. All tiles are
-    read before the first is enlarged. wanted: the LR pixel (y, x) near which to enlarge first,
+    lr: (3, H, W) in [0, 1], or 8-bit, a quarter of the memory. tile, dtype: see upscale. All tiles
+    are read before the first is enlarged. wanted: the LR pixel (y, x) near which to enlarge first,
     asked anew for each tile; by default from the top down. Raises what upscale raises, at once.
     """
     if not model.blind:
@@ -130,7 +133,8 @@ def in_tiles(
         raise ValueError(f"tile must be at least 32 LR pixels, got {tile}")
     model.eval()
     side = tile or (max(h, w) if h * w <= AT_ONCE else TILE)
-    return _steps(model, lr, [(y, x) for y in _spans(h, side) for x in _spans(w, side)], wanted)
+    boxes = [(y, x) for y in _spans(h, side) for x in _spans(w, side)]
+    return _steps(model, lr, boxes, wanted, dtype)
 
 
 def _steps(
@@ -138,9 +142,10 @@ def _steps(
     lr: Tensor,
     boxes: list[tuple[Span, Span]],
     wanted: Callable[[], tuple[float, float]] | None,
+    dtype: torch.dtype | None,
 ) -> Iterator[Step]:
     s, device = model.scale, next(model.parameters()).device
-    dtype, layout = fastest_dtype(device), fastest_layout(device)
+    dtype, layout = dtype or fastest_dtype(device), fastest_layout(device)
 
     def seen(y: Span, x: Span) -> Tensor:
         part = lr[None, :, y.seen_from : y.seen_to, x.seen_from : x.seen_to]

@@ -1,5 +1,9 @@
-"""§3.2.2 The degradation-aware SR network, and the paper's Models 1 to 5 as configurations of
-it."""
+"""§3.2.2 The degradation-aware SR network, and the paper's Models 1 to 5 as configurations of it.
+
+Two vectors say how a picture was degraded. The `representation` is the encoder's output, 256
+numbers. `compressed`, R in the formulas, is what DASR.compress makes of it: 64 numbers, which every
+DA convolution reads.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dasrlib import errors, paper, profiles
-from dasrlib.da_conv import ConcatConv, DAConv
+from dasrlib.acceleration.devices import to_device
+from dasrlib.da_conv import DAConv, SpatialConcatConv
 from dasrlib.degradation import Degradations, check_scale
+from dasrlib.paper import LEAKY_SLOPE
 from dasrlib.profiles import Profile, Sizes
 from dasrlib.representation import DIMENSION, Encoder
 
@@ -53,19 +59,31 @@ class DABlock(nn.Module):
     def __init__(self, model: Model, sizes: Sizes) -> None:
         super().__init__()
 
-        def told_conv() -> nn.Module:
+        def da_conv() -> DAConv | SpatialConcatConv:
             if model.degradation_aware:
                 return DAConv(sizes.channels, sizes.channels, 3, sizes.reduction, model.modulate)
-            return ConcatConv(sizes.channels, sizes.channels // 4)
+            return SpatialConcatConv(sizes.channels, sizes.channels // 4)
 
-        self.da_conv1, self.da_conv2 = told_conv(), told_conv()
+        self.da_conv1, self.da_conv2 = da_conv(), da_conv()
         self.conv1 = nn.Conv2d(sizes.channels, sizes.channels, 3, padding=1)
         self.conv2 = nn.Conv2d(sizes.channels, sizes.channels, 3, padding=1)
 
-    def forward(self, features: Tensor, r: Tensor) -> Tensor:
-        out = self.da_conv1(features, r, leaky=True)
-        out = F.leaky_relu(self.conv1(out), 0.1, inplace=True)
-        out = self.da_conv2(out, r, leaky=True)
+    def forward(self, features: Tensor, compressed: Tensor) -> Tensor:
+        """features (B, C, H, W) and R (B, 64) -> (B, C, H, W)."""
+        if isinstance(self.da_conv1, DAConv) and self.da_conv1.is_fused(features):
+            return self._fused(features, compressed)
+        out = F.leaky_relu(self.da_conv1(features, compressed), LEAKY_SLOPE, inplace=True)
+        out = F.leaky_relu(self.conv1(out), LEAKY_SLOPE, inplace=True)
+        out = F.leaky_relu(self.da_conv2(out, compressed), LEAKY_SLOPE, inplace=True)
+        return self.conv2(out) + features
+
+    def _fused(self, features: Tensor, compressed: Tensor) -> Tensor:
+        """The same, with each DA convolution and its LeakyReLU in one pass of the GPU."""
+        assert isinstance(self.da_conv1, DAConv)
+        assert isinstance(self.da_conv2, DAConv)
+        out = self.da_conv1.fused(features, compressed, "leaky_relu")
+        out = F.leaky_relu(self.conv1(out), LEAKY_SLOPE, inplace=True)
+        out = self.da_conv2.fused(out, compressed, "leaky_relu")
         return self.conv2(out) + features
 
 
@@ -77,18 +95,27 @@ class ResidualGroup(nn.Module):
         self.blocks = nn.ModuleList(DABlock(model, sizes) for _ in range(sizes.blocks))
         self.conv = nn.Conv2d(sizes.channels, sizes.channels, 3, padding=1)
 
-    def forward(self, features: Tensor, r: Tensor) -> Tensor:
+    def forward(self, features: Tensor, compressed: Tensor) -> Tensor:
+        """features (B, C, H, W) and R (B, 64) -> (B, C, H, W)."""
         out = features
         for block in self.blocks:
-            out = block(out, r)
+            out = block(out, compressed)
         return self.conv(out) + features
 
 
 class DASR(nn.Module):
     """LR picture and representation -> SR picture (§3.2.2).
 
-    ConcatConv networks (Model 2) read a shorter R, a quarter of the channels: with it their number
-    of parameters is that of Model 4 to within a percent.
+    A network of SpatialConcatConv (Model 2) reads a shorter R, a quarter of the channels: with it
+    the number of parameters is that of Model 4 to within a percent.
+
+    Args:
+        scale: s, 2, 3 or 4.
+        sizes: how large; the paper's by default.
+        model: which of the five models; Model 4 by default.
+
+    Raises:
+        ValueError: for another scale.
     """
 
     mean: Tensor
@@ -101,7 +128,7 @@ class DASR(nn.Module):
         self.register_buffer("mean", torch.tensor(paper.RGB_MEAN).view(3, 1, 1), persistent=False)
         self.compress = nn.Sequential(
             nn.Linear(DIMENSION, c if model.degradation_aware else c // 4, bias=False),
-            nn.LeakyReLU(0.1, inplace=True),
+            nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
         )
         self.head = nn.Conv2d(3, c, 3, padding=1)
         self.groups = nn.ModuleList(ResidualGroup(model, sizes) for _ in range(sizes.groups))
@@ -113,7 +140,7 @@ class DASR(nn.Module):
         self.tail = nn.Sequential(*upsampler, nn.Conv2d(t, 3, 3, padding=1))
 
     @torch.no_grad()
-    def start_as_enlargement(self) -> None:
+    def init_as_nearest_neighbour(self) -> None:
         """Initialises the weights so that the untrained network repeats every LR pixel s × s times.
 
         Of each layer outside the body the first three channels carry the colours through, and what
@@ -136,43 +163,56 @@ class DASR(nn.Module):
         last.weight[colours, colours, 1, 1] += 1
 
     def forward(self, images: Tensor, representation: Tensor) -> Tensor:
-        """images (B, 3, H, W) in [0, 1], representation (B, 256) -> (B, 3, sH, sW), not clamped."""
-        r = self.compress(representation)  # (B, 64)
+        """The SR picture.
+
+        Args:
+            images: LR, (B, 3, H, W) in [0, 1].
+            representation: the encoder's, (B, 256).
+
+        Returns:
+            (B, 3, sH, sW), not clamped.
+        """
+        compressed = self.compress(representation)  # (B, 64)
         # Features live on the 0..255 scale, as in the released code: with [0, 1] inputs the default
         # initialisation would leave the biases as large as the signal.
         shallow = self.head((images - self.mean) * 255)  # (B, 64, H, W)
         deep = shallow
         for group in self.groups:
-            deep = group(deep, r)
+            deep = group(deep, compressed)
         deep = self.conv(deep) + shallow
         return self.tail(deep) / 255 + self.mean  # (B, 3, sH, sW)
 
 
-class ToldEncoder(nn.Module):
-    """Model 5's stand-in for the encoder: five linear layers map the true degradation to it
-    (§4.2)."""
+class DegradationEncoder(nn.Module):
+    """Model 5's encoder: five linear layers map the true degradation to a representation (§4.2)."""
 
     def __init__(self) -> None:
         super().__init__()
         widths = [4, 64, 128, 256, 256, DIMENSION]
         layers: list[nn.Module] = []
         for before, width in itertools.pairwise(widths):
-            layers += [nn.Linear(before, width), nn.LeakyReLU(0.1)]
+            layers += [nn.Linear(before, width), nn.LeakyReLU(LEAKY_SLOPE)]
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, degradations: Degradations) -> Tensor:
         """B degradations -> representations (B, 256)."""
-        return self.layers(degradations.code)
+        return self.layers(to_device(degradations.encoding, next(self.parameters()).device))
 
 
-def covering(images: Tensor, side: int) -> Tensor:
-    """The patches of at most side × side that cover pictures, evenly spread, (T, B, C, ≤ side, ≤
-    side).
+def covering_patches(images: Tensor, side: int) -> Tensor:
+    """The patches that cover pictures, evenly spread.
 
-    images: (B, C, H, W). Neighbours overlap where the side does not divide the picture. An encoder
-    trained on patches for a short time knows nothing else: zero padding is a larger part of a
-    patch, and a picture's deviation is not its patches'. On held-out pictures under a wide blur a
-    whole picture's representation cost 0.07 dB against this.
+    Neighbours overlap where the side does not divide the picture. An encoder trained on patches for
+    a short time works only on patches: zero padding is a larger part of a patch, and a picture's
+    deviation is not that of its patches. On held-out pictures under a wide blur a whole picture's
+    representation cost 0.07 dB against this.
+
+    Args:
+        images: (B, C, H, W).
+        side: of the patches, pixels.
+
+    Returns:
+        (T, B, C, ≤ side, ≤ side), T patches of each picture.
     """
     tops, lefts = (
         [round(i * (length - side) / max(count - 1, 1)) for i in range(count)]
@@ -184,11 +224,19 @@ def covering(images: Tensor, side: int) -> Tensor:
 
 
 class BlindSR(nn.Module):
-    """An encoder and a DASR: LR picture -> SR picture, nothing else told (§3.2).
+    """An encoder and a DASR: LR picture -> SR picture, nothing else given (§3.2).
 
-    encoder_input: what the encoder looks at, "rgb" or "high-pass". patch: the side, in LR pixels,
-    of the patches that the encoder was trained on: a larger picture's representation is the mean
-    over patches that cover it. None: the encoder sees it whole, as in the paper.
+    Args:
+        scale: s, 2, 3 or 4.
+        sizes: of the SR network; the paper's by default.
+        model: which of the paper's five models, "model1" to "model5".
+        encoder_input: what the encoder looks at, "rgb" or "high-pass".
+        patch: side, in LR pixels, of the patches that the encoder was trained on: a larger
+            picture's representation is the mean over patches that cover it. None: the encoder sees
+            the whole picture, as in the paper.
+
+    Raises:
+        ValueError: for an unknown scale, model or encoder input.
     """
 
     def __init__(
@@ -201,28 +249,37 @@ class BlindSR(nn.Module):
     ) -> None:
         super().__init__()
         self.patch = patch
-        self.sizes, self.model, self.encoder_input = (
-            sizes or Sizes(),
-            check_model(model),
-            encoder_input,
-        )
+        self.sizes = sizes or Sizes()
+        self.model = check_model(model)
+        self.encoder_input = encoder_input
         self.scale = scale
         self.blind = MODELS[model].blind
-        self.encoder: Encoder | ToldEncoder = (
-            Encoder(encoder_input) if self.blind else ToldEncoder()
+        self.encoder: Encoder | DegradationEncoder = (
+            Encoder(encoder_input) if self.blind else DegradationEncoder()
         )
         self.sr = DASR(scale, self.sizes, MODELS[model])
 
     def represent(self, images: Tensor, degradations: Degradations | None = None) -> Tensor:
-        """The representation (B, 256) of LR pictures; Model 5 computes it from the degradations
-        instead."""
+        """The representation of LR pictures; Model 5 computes it from the degradations instead.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            degradations: the true ones, which only Model 5 reads.
+
+        Returns:
+            (B, 256).
+
+        Raises:
+            ValueError: for Model 5 without degradations.
+        """
         if isinstance(self.encoder, Encoder):
-            patches = covering(images, self.patch or max(images.shape[-2:]))  # (T, B, 3, P, P)
+            side = self.patch or max(images.shape[-2:])
+            patches = covering_patches(images, side)  # (T, B, 3, P, P)
             seen = self.encoder(patches.flatten(0, 1))[0]
             return seen.unflatten(0, patches.shape[:2]).mean(dim=0)
         if degradations is None:
-            raise ValueError("model5 is not blind: tell it the degradations")
-        return self.encoder(degradations.to(images.device))
+            raise ValueError("model5 is not blind: give it the degradations")
+        return self.encoder(degradations)
 
     def forward(
         self,
@@ -230,10 +287,18 @@ class BlindSR(nn.Module):
         degradations: Degradations | None = None,
         representation: Tensor | None = None,
     ) -> Tensor:
-        """images (B, 3, H, W) in [0, 1] -> (B, 3, sH, sW), not clamped.
+        """The SR picture.
 
-        degradations: read by Model 5 alone. representation: (B, 256), to use instead of the
-        picture's own, for instance a wrong one. Raises ValueError for Model 5 told nothing.
+        Args:
+            images: LR, (B, 3, H, W) in [0, 1].
+            degradations: the true ones, which only Model 5 reads.
+            representation: (B, 256), to use instead of the picture's own, for instance a wrong one.
+
+        Returns:
+            (B, 3, sH, sW), not clamped.
+
+        Raises:
+            ValueError: for Model 5 with neither degradations nor a representation.
         """
         if representation is None:
             representation = self.represent(images, degradations)
@@ -243,12 +308,18 @@ class BlindSR(nn.Module):
 def build(model: str, scale: int = 4, profile: str = "laptop") -> BlindSR:
     """One of the paper's five models, untrained, in a profile's sizes (§4.2).
 
-    model: "model1" to "model5". scale: 2, 3 or 4. Raises ValueError for an unknown name or scale.
+    Args:
+        model: "model1" to "model5".
+        scale: 2, 3 or 4.
+        profile: "smoke", "laptop", "gpu" or "paper".
+
+    Raises:
+        ValueError: for an unknown model, scale or profile.
     """
-    return of_profile(model, scale, profiles.get(profile))
+    return build_for_profile(model, scale, profiles.get(profile))
 
 
-def of_profile(model: str, scale: int, profile: Profile) -> BlindSR:
+def build_for_profile(model: str, scale: int, profile: Profile) -> BlindSR:
     """An untrained model for a profile (§4.2); the paper's RGB encoder sees whole pictures."""
     patch = profile.patch if profile.encoder_input == "high-pass" else None
     return BlindSR(scale, profile.sizes, model, profile.encoder_input, patch)

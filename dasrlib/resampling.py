@@ -1,4 +1,4 @@
-"""§3.1 ⊗ and ↓s: the blur and the bicubic reduction."""
+"""§3.1 ⊗ and ↓s: blur and bicubic resizing, as the formulas."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from dasrlib.grouped_conv import grouped_conv2d
 
 
 def check_blur(images: Tensor, kernels: Tensor) -> None:
@@ -30,19 +28,21 @@ def check_blur(images: Tensor, kernels: Tensor) -> None:
 def blur(images: Tensor, kernels: Tensor) -> Tensor:
     """I ⊗ k with one kernel per image and reflected borders (§3.1).
 
-    images: (B, C, H, W). kernels: (B, k, k), k odd, or (1, k, k) for all images.
-    Returns (B, C, H, W). Raises ValueError for an even k, or a picture that is not larger than k
-    // 2.
+    Args:
+        images: (B, C, H, W).
+        kernels: (B, k, k) with k odd, or (1, k, k) for all images.
+
+    Returns:
+        (B, C, H, W).
+
+    Raises:
+        ValueError: for an even k, or a picture with a side of at most k // 2.
     """
     check_blur(images, kernels)
-    b, c, h, w = images.shape
-    r = kernels.shape[-1] // 2
-    padded = F.pad(images, (r,) * 4, mode="reflect")
+    padded = F.pad(images, (kernels.shape[-1] // 2,) * 4, mode="reflect")
     # A convolution is a correlation with the kernel turned round.
-    weights = kernels.to(images).expand(b, -1, -1).flip(-2, -1)[:, None]
-    if images.is_cuda:
-        return grouped_conv2d(padded, weights)[..., r : r + h, r : r + w]
-    return correlate(padded, weights.expand(-1, c, -1, -1))
+    weights = kernels.to(images).flip(-2, -1)[:, None]
+    return correlate(padded, weights.expand(*images.shape[:2], -1, -1))
 
 
 def correlate(images: Tensor, weights: Tensor, stride: int = 1) -> Tensor:
@@ -51,9 +51,8 @@ def correlate(images: Tensor, weights: Tensor, stride: int = 1) -> Tensor:
     # As in §3.2.2: the batch is folded into the channels, and with B·C groups every image has its
     # own kernel.
     folded = images.reshape(1, b * c, h, w)
-    out = F.conv2d(
-        folded, weights.reshape(b * c, 1, *weights.shape[-2:]), None, stride, groups=b * c
-    )
+    filters = weights.reshape(b * c, 1, *weights.shape[-2:])
+    out = F.conv2d(folded, filters, stride=stride, groups=b * c)
     return out.view(b, c, *out.shape[-2:])
 
 
@@ -65,14 +64,15 @@ def _cubic(x: Tensor) -> Tensor:
     return torch.where(x <= 1, inner, torch.where(x <= 2, outer, torch.zeros_like(x)))
 
 
-# What is cached serves training too: not an inference tensor, wherever it was first asked for.
+# Cached by the first caller, which may be inference; training differentiates through it too. So it
+# is never an inference tensor.
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def resize_matrix(length: int, scale: float, device: torch.device) -> Tensor:
     """The (output, input) matrix that resizes a line of `length` pixels as MATLAB's imresize
     does."""
     out_length = math.ceil(length * scale - 1e-9)
-    stretch = min(scale, 1.0)  # < 1 widens the kernel when reducing: the antialiasing
+    stretch = min(scale, 1.0)  # < 1 widens the cubic when downsampling: the antialiasing
     support = 4.0 / stretch
     # Pixel centres of the output, in input coordinates that count pixels from 0.
     centre = (torch.arange(out_length, dtype=torch.float64) + 0.5) / scale - 0.5
@@ -91,7 +91,16 @@ def resize_bicubic(images: Tensor, scale: float) -> Tensor:
     """Bicubic resizing as MATLAB's imresize does it: antialiased, a = −0.5 (§3.1).
 
     At the borders the outermost pixel is repeated, as in the released code (MATLAB mirrors).
-    images: (B, C, H, W). scale: 1/4, 4, ... > 0. Returns (B, C, ⌈H·scale⌉, ⌈W·scale⌉), not rounded.
+
+    Args:
+        images: (B, C, H, W).
+        scale: of the sides, > 0: 1/4 downsamples, 4 upsamples.
+
+    Returns:
+        (B, C, ⌈H·scale⌉, ⌈W·scale⌉), not rounded.
+
+    Raises:
+        ValueError: for a scale that is not positive.
     """
     if not scale > 0:
         raise ValueError(f"scale must be positive, got {scale}")

@@ -98,13 +98,15 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} has a damaged header: {error}") from error
     try:
-        model = BlindSR(
-            description["scale"],
-            Sizes(**description["sizes"]),
-            description["model"],
-            description["encoder_input"],
-            description["patch"],
-        )
+        # The initial weights are drawn at random; the caller's random state stays as it was.
+        with torch.random.fork_rng(devices=[]):
+            model = BlindSR(
+                description["scale"],
+                Sizes(**description["sizes"]),
+                description["model"],
+                description["encoder_input"],
+                description["patch"],
+            )
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         first = str(error).splitlines()[0]

@@ -349,7 +349,7 @@ def test_a_negative_width_is_not_told_of_what_the_caller_called():
         ),
         (
             lambda: degradation.degrade(IMAGE[..., :22, :], Degradations.isotropic(1.0, 4)),
-            "22×24 cannot be reduced by 4",
+            "22×24 cannot be downsampled by 4",
         ),
         (
             lambda: degradation.degrade(IMAGE, Degradations.isotropic([1.0, 2.0], 4)),

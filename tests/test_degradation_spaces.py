@@ -64,24 +64,26 @@ def test_repeat_interleave_keeps_patches_of_a_picture_together(three):
         assert torch.equal(got, once[[0, 0, 1, 1, 2, 2]])
 
 
-def test_code_holds_the_root_of_the_covariance_and_the_noise():
+def test_encoding_holds_the_root_of_the_covariance_and_the_noise():
     theta = math.radians(30)
     told = Degradations.anisotropic(3.5, 1.5, theta, 4, noise=10)
     u = np.array([[math.cos(theta), -math.sin(theta)], [math.sin(theta), math.cos(theta)]])
     root = u @ np.diag([3.5, 1.5]) @ u.T / 4
     expected = [[root[0, 0], root[1, 1], root[0, 1], 10 / 25]]
     # float32 against float64 on numbers of order one.
-    np.testing.assert_allclose(told.code.numpy(), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(told.encoding.numpy(), expected, rtol=0, atol=1e-6)
 
 
-def test_code_has_no_jump_where_theta_passes_pi():
+def test_encoding_has_no_jump_where_theta_passes_pi():
     step = 1e-3
-    before, at, after = Degradations.anisotropic(3.5, 1.5, [math.pi - step, math.pi, step], 4).code
-    start = Degradations.anisotropic(3.5, 1.5, 0.0, 4).code[0]
+    before, at, after = Degradations.anisotropic(
+        3.5, 1.5, [math.pi - step, math.pi, step], 4
+    ).encoding
+    start = Degradations.anisotropic(3.5, 1.5, 0.0, 4).encoding[0]
     torch.testing.assert_close(at, start, rtol=0, atol=1e-6)  # float32's π is off by 9e-8
     # The entries move by (λ1 − λ2)/4 times the angle at most: half of it here, and 2 steps.
     assert (before - after).abs().max() < 2 * step
-    quarter = Degradations.anisotropic(3.5, 1.5, math.pi / 2, 4).code[0]
+    quarter = Degradations.anisotropic(3.5, 1.5, math.pi / 2, 4).encoding[0]
     assert (quarter - start).abs().max() > 0.4
 
 
@@ -99,20 +101,44 @@ def test_widths_and_noises_broadcast():
     assert len(Degradations.isotropic([1.0, 2.0], 4, noise=3)) == 2
 
 
-def test_what_python_knows_follows_the_batch(three):
+def test_the_facts_of_a_batch_follow_it(three):
     mixed = Degradations.isotropic([1.0, 2.0], 4, noise=torch.tensor([0.0, 5.0]))
-    assert mixed.is_separable
+    assert mixed.separable
     assert mixed.has_noise
     for same in (mixed[1], mixed.repeat_interleave(2), mixed.to("cpu")):
-        assert same.is_separable
+        assert same.separable
         assert same.has_noise
     assert not mixed[0].has_noise
     assert not Degradations.isotropic(1.0, 4).has_noise
-    assert not three.is_separable
-    # Made of tensors, or with other kernels, it may be anything.
-    assert not Degradations(4, *tensors(mixed)).is_separable
-    assert not replace(mixed, kernels=three.kernels[:2]).is_separable
-    assert not replace(mixed, noise=torch.zeros(2)).has_noise
+    assert not three.separable
+    # Made of tensors it may be anything.
+    assert not Degradations(4, *tensors(mixed)).separable
+    louder = replace(mixed, noise=2 * mixed.noise)
+    assert louder.separable
+    assert louder.has_noise
+
+
+def test_a_fact_that_the_tensors_contradict_is_refused(three):
+    quiet = Degradations.isotropic([1.0, 2.0], 4)
+    with pytest.raises(ValueError, match="a noise level is 5: give has_noise=True"):
+        replace(quiet, noise=torch.tensor([0.0, 5.0]))
+    loud = replace(quiet, noise=torch.tensor([0.0, 5.0]), has_noise=True)
+    grey = torch.full((2, 3, 32, 32), 0.5)
+    lr = degradation.degrade(grey, loud, torch.Generator().manual_seed(0))
+    assert lr[0].std() == 0
+    assert lr[1].std() * 255 > 3
+    with pytest.raises(ValueError, match="not an outer product: give separable=False"):
+        replace(quiet, kernels=three.kernels[:2])
+    other = replace(quiet, kernels=three.kernels[:2], separable=False)
+    hr = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    plain, fast = (degradation.degrade(hr, other, backend=b) for b in ("reference", "fast"))
+    assert (plain - fast).abs().max() * 255 < 1.001  # rounded to a neighbouring level at most
+
+
+@pytest.mark.parametrize("width", [0.0, 0.2, 1.3, 4.0])
+def test_every_isotropic_kernel_is_an_outer_product(width):
+    assert degradation._are_separable(Degradations.isotropic(width, 4).kernels)
+    assert not degradation._are_separable(degradation.anisotropic_kernels(1.05, 1.0, 0.8))
 
 
 def test_unknown_downsampler_is_refused(three):

@@ -56,14 +56,26 @@ def test_the_whole_picture_is_the_networks_rounded(model):
     assert (sr - expected.clamp(0, 1)).abs().max() < 0.51 / 255
 
 
-def test_in_bfloat16_it_is_the_same_picture_but_for_rounding(model, monkeypatch):
+def test_in_bfloat16_it_is_the_same_picture_but_for_rounding(model):
     lr = picture(11, 17)
     wide = inference.upscale(lr, model)
-    monkeypatch.setattr(inference, "fastest_dtype", lambda device: torch.bfloat16)
-    difference = (inference.upscale(lr, model) - wide) * 255
+    difference = (inference.upscale(lr, model, dtype=torch.bfloat16) - wide) * 255
     # bfloat16 has 8 bits: of features up to 128 half a step is 0.25, and the result is rounded too.
     assert difference.square().mean().sqrt() < 0.6
     assert difference.abs().max() > 0
+
+
+def test_the_dtype_asked_for_is_the_one_computed_in(model, monkeypatch):
+    lr = picture(11, 17)
+    wide = inference.upscale(lr, model)
+    monkeypatch.setattr(inference, "fastest_dtype", lambda device: torch.bfloat16)
+    assert torch.equal(inference.upscale(lr, model, dtype=torch.float32), wide)
+
+
+def test_an_upscale_leaves_the_callers_random_state_as_it_was():
+    before = torch.get_rng_state()
+    inference.upscale(picture(8, 8), "laptop/model4-x4-iso")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 import dasrlib
 from dasrlib import network, profiles
-from dasrlib.da_conv import ConcatConv, DAConv
+from dasrlib.da_conv import DAConv, SpatialConcatConv
 from dasrlib.degradation import Degradations
 from dasrlib.grouped_conv import grouped_conv2d
 from dasrlib.network import MODELS, BlindSR, build, parameter_count
@@ -59,11 +59,6 @@ def test_grouped_conv_is_the_naive_loop(k, size, layout):
     np.testing.assert_allclose(got.numpy(), naive(x, kernels), rtol=0, atol=2e-5)
     exact = grouped_conv2d(x.double(), kernels.double())
     np.testing.assert_allclose(exact.numpy(), naive(x, kernels), rtol=0, atol=1e-12)
-
-
-def test_grouped_conv_backends_agree():
-    x, kernels = numbers(3, 6, 9, 10), numbers(3, 6, 3, 3, seed=1)
-    assert torch.equal(grouped_conv2d(x, kernels), grouped_conv2d(x, kernels, "reference"))
 
 
 def test_grouped_conv_has_the_right_gradients():
@@ -137,6 +132,15 @@ def test_da_conv_treats_each_sample_by_its_own_representation():
     assert (swapped[0] - together[0]).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("modulate", [False, True])
+def test_da_conv_is_what_the_fused_call_computes(modulate):
+    conv, features, r = DAConv(8, 6, 3, 2, modulate), numbers(3, 8, 5, 7), numbers(3, 6, seed=1)
+    # On a CPU the fused call is its reference: the same operations in the same order.
+    assert torch.equal(conv(features, r), conv.fused(features, r))
+    activated = conv.fused(features, r, activation="leaky_relu")
+    assert torch.equal(activated, F.leaky_relu(conv(features, r), 0.1))
+
+
 def test_da_conv_without_modulation():
     conv = DAConv(8, 6, reduction=2, modulate=False)
     assert not [name for name, _ in conv.named_parameters() if "modulation" in name]
@@ -150,7 +154,7 @@ def test_da_conv_refuses_an_even_kernel():
 
 
 def test_concat_conv_reads_representation_and_features():
-    conv, features = ConcatConv(8, 4), numbers(2, 8, 5, 7)
+    conv, features = SpatialConcatConv(8, 4), numbers(2, 8, 5, 7)
     out = conv(features, numbers(2, 4))
     assert out.shape == features.shape
     assert (conv(features, numbers(2, 4, seed=1)) - out).abs().max() > 1e-2
@@ -184,11 +188,11 @@ def test_the_five_models_differ_as_the_paper_says():
     parts = {name: {type(m).__name__ for m in build(name, 4, "smoke").modules()} for name in MODELS}
     assert parts["model1"] == parts["model4"]
     assert "DAConv" not in parts["model2"]
-    assert "ConcatConv" not in parts["model4"]
-    assert "ConcatConv" in parts["model2"]
+    assert "SpatialConcatConv" not in parts["model4"]
+    assert "SpatialConcatConv" in parts["model2"]
     assert "Sigmoid" not in parts["model3"]
     assert "Sigmoid" in parts["model4"]
-    assert "ToldEncoder" in parts["model5"]
+    assert "DegradationEncoder" in parts["model5"]
     assert "BatchNorm2d" not in parts["model5"]
     told = build("model5", 4, "smoke").encoder
     assert sum(isinstance(m, torch.nn.Linear) for m in told.modules()) == 5
@@ -289,11 +293,11 @@ def test_bfloat16_autocast_agrees(model, size):
 @torch.no_grad()
 @pytest.mark.parametrize("profile", ["smoke", "laptop"])
 @pytest.mark.parametrize("scale", SCALES)
-def test_start_as_enlargement_repeats_pixels(scale, profile):
+def test_init_as_nearest_neighbour_repeats_pixels(scale, profile):
     built, lr = build("model4", scale, profile).eval(), pictures(2, 12, 10)
     nearest = F.interpolate(lr, scale_factor=scale, mode="nearest")
     before = (built(lr) - nearest).abs().mean()
-    built.sr.start_as_enlargement()
+    built.sr.init_as_nearest_neighbour()
     after = (built(lr) - nearest).abs().mean()
     # What comes from the other channels starts at a tenth of its size: small, not zero.
     assert after < 0.05
@@ -323,7 +327,7 @@ def test_parameter_count_counts_what_is_trained():
 @pytest.mark.parametrize(("h", "w", "side"), [(32, 32, 32), (70, 33, 32), (20, 64, 32), (9, 9, 4)])
 def test_patches_cover_a_picture_and_nothing_beside_it(h, w, side):
     places = torch.arange(h * w).reshape(1, 1, h, w)
-    patches = network.covering(places, side)
+    patches = network.covering_patches(places, side)
     assert patches.shape[3:] == (min(h, side), min(w, side))
     assert set(patches.flatten().tolist()) == set(range(h * w))
 

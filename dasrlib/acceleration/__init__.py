@@ -1,1 +1,1 @@
-"""What makes it quick: each part has a plain definition elsewhere that says what is right."""
+"""What makes it fast; each fast way is tested against a plain definition."""

@@ -1,12 +1,13 @@
 """§3.1 (I_HR ⊗ k) ↓s in one step: resize_bicubic(blur(hr, k), 1 / s) in fewer multiplications.
 
-Blur and reduction are both linear, so the pair can be applied as one operator. The results are the
-same to float32's rounding, the borders included.
+Blur and bicubic downsampling are both linear, so the pair is one linear operator. The results are
+the same to float32's rounding, the borders included.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,27 +15,52 @@ from torch import Tensor
 
 from dasrlib.resampling import blur, check_blur, correlate, resize_bicubic, resize_matrix
 
-# LR rows that one matrix of the separable way makes: a whole training patch. In a larger picture a
+Backend = Literal["reference", "fast"]
+# LR rows that one matrix of `_separable` makes: a whole training patch. In a larger picture a
 # matrix for all rows would be nearly all zeros.
 BAND = 64
 
 
-def blur_and_reduce(hr: Tensor, kernels: Tensor, scale: int, separable: bool = False) -> Tensor:
-    """(I_HR ⊗ k) ↓s, bicubic: resize_bicubic(blur(hr, kernels), 1 / scale) in fewer operations
-    (§3.1).
+def check_backend(backend: str) -> None:
+    """Raises ValueError where the name is no Backend."""
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend must be one of {get_args(Backend)}, got {backend!r}")
 
-    hr: (B, C, H, W), H and W divisible by the scale. kernels: (B, k, k) or (1, k, k).
-    separable: the kernels are outer products, as those of isotropic Gaussians are.
-    Returns (B, C, H/s, W/s), not rounded. Raises ValueError as blur does.
+
+def blur_downsample(
+    hr: Tensor,
+    kernels: Tensor,
+    scale: int,
+    separable: bool = False,
+    backend: Backend = "fast",
+) -> Tensor:
+    """(I_HR ⊗ k) ↓s, bicubic (§3.1).
+
+    Args:
+        hr: (B, C, H, W), H and W divisible by the scale.
+        kernels: (B, k, k), or (1, k, k) for all images; each sums to 1.
+        scale: s.
+        separable: each kernel is the outer product of a column and a row, as an isotropic
+            Gaussian is. Then the fast backend is two small matrix products.
+        backend: "reference" is the formula, resize_bicubic(blur(hr, kernels), 1 / scale). "fast"
+            gives the same numbers to float32's rounding in fewer operations.
+
+    Returns:
+        (B, C, H/s, W/s), not rounded.
+
+    Raises:
+        ValueError: as `blur` does, and for an unknown backend.
     """
+    check_backend(backend)
     check_blur(hr, kernels)
     kernels = kernels.to(hr)
-    if separable:
-        return _separable(hr, kernels, scale)
     r = kernels.shape[-1] // 2
-    if r < scale // 2 or min(hr.shape[-2:]) < 4 * scale + max(r, scale):
-        return resize_bicubic(blur(hr, kernels), 1 / scale)  # hardly more than borders
-    return _composed(hr, kernels, scale)
+    if backend == "fast" and separable:
+        return _separable(hr, kernels, scale)
+    # A very small picture is hardly more than borders, for which _composed has no regions.
+    if backend == "fast" and r >= scale // 2 and min(hr.shape[-2:]) >= 4 * scale + max(r, scale):
+        return _composed(hr, kernels, scale)
+    return resize_bicubic(blur(hr, kernels), 1 / scale)
 
 
 @lru_cache(maxsize=32)
@@ -61,7 +87,7 @@ def _shifted_band(
 
 
 def _separable(hr: Tensor, kernels: Tensor, scale: int) -> Tensor:
-    """LR = A_y · HR · A_xᵀ with A = R · G: G blurs a line, R reduces it.
+    """LR = A_y · HR · A_xᵀ with A = R · G: G blurs a line, R downsamples it.
 
     Of a kernel that is an outer product, k(x, y) = g_x(x) g_y(y), the sums over rows and columns
     are its factors; and A = Σ_u g(u) R S_u, whose terms no longer depend on the kernel.
@@ -86,7 +112,7 @@ def _separable(hr: Tensor, kernels: Tensor, scale: int) -> Tensor:
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
 def _windows(length: int, scale: int, size: int, device: torch.device) -> Tensor:
-    """How a kernel's line becomes that of blur and reduction together: (5, 4s + k − 1, k).
+    """How a line of a kernel becomes one of blur and downsampling together: (5, 4s + k − 1, k).
 
     Five kinds of LR rows: the first, the second, those that no border touches, the last but one,
     the last. Each sees its own 4s + k − 1 HR rows, reflected beyond the picture.
@@ -94,9 +120,8 @@ def _windows(length: int, scale: int, size: int, device: torch.device) -> Tensor
     taps = 4 * scale
     rows = resize_matrix(length, 1 / scale, torch.device("cpu"))
     kinds = [(0, 0), (1, 0), (2, scale // 2), (-2, length - taps), (-1, length - taps)]
-    j = torch.arange(taps + size - 1)[:, None] - torch.arange(
-        size
-    )  # k's u-th line is read at j + u
+    # The u-th line of k is read at j + u.
+    j = torch.arange(taps + size - 1)[:, None] - torch.arange(size)
     inside = (j >= 0) & (j < taps)
     matrices = [rows[row][(start + j).clamp(0, length - 1)] * inside for row, start in kinds]
     return torch.stack(matrices).to(device)
@@ -105,9 +130,9 @@ def _windows(length: int, scale: int, size: int, device: torch.device) -> Tensor
 def _composed(hr: Tensor, kernels: Tensor, scale: int) -> Tensor:
     """One correlation of stride s with k and the cubic composed into a kernel of 4s + k − 1.
 
-    Where the reduction repeats the border pixel of the blurred picture, two rows and two columns on
-    each side, the composed kernels are others: nine regions, the inner one with one kernel, an edge
-    with two, a corner with four.
+    Where the downsampling repeats the border pixel of the blurred picture, two rows and two columns
+    on each side, the composed kernels are others: nine regions, the inner one with one kernel, an
+    edge with two, a corner with four.
     """
     (b, c, h, w), k = hr.shape, kernels.shape[-1]
     n, reach = 4 * scale + k - 1, 4 * scale + k // 2

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dasrlib.da_conv import DAConv
 from dasrlib.degradation import Degradations, quantise
+from dasrlib.grouped_conv import Activation
 from dasrlib.network import BlindSR
 from dasrlib.profiles import Profile
 from dasrlib.representation import Encoder, MoCo
@@ -26,7 +27,7 @@ def da_conv2d(
     weight: Tensor,
     bias: Tensor | None,
     modulation: Tensor | None = None,
-    leaky: bool = False,
+    activation: Activation | None = None,
 ) -> Tensor:
     """grouped_conv.da_conv2d, an operation at a time: each reads and writes the whole map."""
     b, c, h, w = x.shape
@@ -36,7 +37,7 @@ def da_conv2d(
     out = F.conv2d(F.leaky_relu(out.view(b, c, h, w), 0.1), weight[:, :, None, None], bias)
     if modulation is not None:
         out = out + x * modulation[:, :, None, None]
-    return F.leaky_relu(out, 0.1) if leaky else out
+    return F.leaky_relu(out, 0.1) if activation == "leaky_relu" else out
 
 
 class ReleasedDAConv(DAConv):
@@ -44,10 +45,13 @@ class ReleasedDAConv(DAConv):
 
     compute = staticmethod(da_conv2d)
 
-    def forward(self, features: Tensor, r: Tensor, leaky: bool = False) -> Tensor:
-        modulation = None if self.modulation is None else self.coefficients(r)
+    def is_fused(self, features: Tensor) -> bool:
+        return False
+
+    def forward(self, features: Tensor, compressed: Tensor) -> Tensor:
+        modulation = None if self.modulation is None else self.coefficients(compressed)
         mix, bias = self.mix.weight[:, :, 0, 0], self.mix.bias
-        return self.compute(features, self.kernels(r), mix, bias, modulation, leaky)
+        return self.compute(features, self.kernels(compressed), mix, bias, modulation)
 
 
 Module = TypeVar("Module", bound=nn.Module)

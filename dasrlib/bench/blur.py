@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dasrlib.acceleration.blur_downsample import blur_and_reduce
+from dasrlib.acceleration.blur_downsample import blur_downsample
 from dasrlib.degradation import Degradations
 from dasrlib.resampling import blur, resize_bicubic
 
@@ -49,7 +49,7 @@ def fourier(hr: Tensor, degradations: Degradations) -> Tensor:
 def composed(hr: Tensor, degradations: Degradations) -> Tensor:
     """Blur and reduction as one strided kernel: what degrade does where a kernel is not
     separable."""
-    return blur_and_reduce(hr, degradations.kernels, degradations.scale)
+    return blur_downsample(hr, degradations.kernels, degradations.scale)
 
 
 VARIANTS: dict[str, Callable[[Tensor, Degradations], Tensor]] = {

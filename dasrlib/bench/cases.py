@@ -14,7 +14,7 @@ from dasrlib.bench import authors_code, ground_truth
 from dasrlib.bench.measure import Case
 from dasrlib.bench.operators import LAYOUTS, Operator, alone, with_gradients
 from dasrlib.degradation import Degradations, DegradationSpace
-from dasrlib.grouped_conv import da_conv2d, grouped_conv2d
+from dasrlib.grouped_conv import Backend, da_conv2d, grouped_conv2d
 
 SIZES = ((32, 64, 48, 48), (1, 64, 256, 256))  # a training batch, and one picture
 QUICK_SIZES = ((2, 8, 12, 10),)
@@ -26,7 +26,7 @@ def _dtypes(device: torch.device) -> tuple[torch.dtype, ...]:
     return (*both, torch.float16) if device.type == "cuda" else both
 
 
-def _backends(device: torch.device) -> tuple[str, ...]:
+def _backends(device: torch.device) -> tuple[Backend, ...]:
     # On the CPU Triton runs in an interpreter, which is for tests.
     return ("reference", "triton") if device.type == "cuda" else ("reference",)
 
@@ -86,7 +86,9 @@ def _convolution(
 
 def grouped_conv(device: torch.device, quick: bool) -> Iterator[Case]:
     """grouped_conv2d, the framework's and ours (§3.2.2)."""
-    functions = {name: partial(grouped_conv2d, backend=name) for name in _backends(device)}
+    functions: dict[str, Callable[..., Tensor]] = {
+        name: partial(grouped_conv2d, backend=name) for name in _backends(device)
+    }
 
     def draw(size: tuple[int, ...], backward: bool) -> tuple[Tensor, ...]:
         kernels = torch.randn(*size[:2], KERNEL, KERNEL, device=device)
@@ -131,15 +133,15 @@ def da_conv(device: torch.device, quick: bool) -> Iterator[Case]:
     """The DA convolution with the LeakyReLU that follows it: an operation at a time, and fused
     (§3.2.2)."""
     functions: dict[str, Callable[..., Tensor]] = {
-        "eager": partial(authors_code.da_conv2d, leaky=True)
+        "eager": partial(authors_code.da_conv2d, activation="leaky_relu")
     }
     for name in _backends(device):
-        functions[name] = partial(da_conv2d, leaky=True, backend=name)
+        functions[name] = partial(da_conv2d, activation="leaky_relu", backend=name)
     yield from _convolution(
         "da_conv",
         "DA convolution",
         functions,
-        partial(ground_truth.da_conv2d, leaky=True),
+        partial(ground_truth.da_conv2d, activation="leaky_relu"),
         partial(draw_da_conv, device=device),
         lambda c: 2 * KERNEL**2 + 2 * c + 2,  # depth-wise, 1×1, modulation
         device,
@@ -157,7 +159,11 @@ def blur(device: torch.device, quick: bool) -> Iterator[Case]:
         "isotropic": DegradationSpace.isotropic(scale),
         "anisotropic": DegradationSpace.anisotropic(scale, noise=0.0),
     }
-    functions = {"released": authors_code.degrade, **VARIANTS, "degrade": degradation.degrade}
+    functions: dict[str, Callable[..., Tensor]] = {
+        "released": authors_code.degrade,
+        **VARIANTS,
+        "degrade": partial(degradation.degrade, backend="fast"),
+    }
 
     def draw(images: int, side: int, space: DegradationSpace) -> tuple[Tensor, Degradations]:
         hr = torch.rand(images, 3, side, side, device=device)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dasrlib.bench import authors_code
 from dasrlib.degradation import Degradations
+from dasrlib.grouped_conv import Activation
 
 
 def grouped_conv2d(x: Tensor, kernels: Tensor) -> Tensor:
@@ -30,7 +31,7 @@ def da_conv2d(
     weight: Tensor,
     bias: Tensor | None,
     modulation: Tensor | None = None,
-    leaky: bool = False,
+    activation: Activation | None = None,
 ) -> Tensor:
     """grouped_conv.da_conv2d of the grouped convolution above."""
     filtered = F.leaky_relu(grouped_conv2d(x, kernels), 0.1)
@@ -39,7 +40,7 @@ def da_conv2d(
         out = out + bias[:, None, None]
     if modulation is not None:
         out = out + x * modulation[:, :, None, None]
-    return F.leaky_relu(out, 0.1) if leaky else out
+    return F.leaky_relu(out, 0.1) if activation == "leaky_relu" else out
 
 
 class ExactDAConv(authors_code.ReleasedDAConv):

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from dasrlib.cli.error_messages import example, one_sentence
+from dasrlib.cli.reproduce import Dtype
 from dasrlib.cli.reproduce import app as reproduce_app
 
 app = typer.Typer(
@@ -50,13 +51,16 @@ def upscale(
             "which bounds the memory, and smaller ones are computed at once."
         ),
     ] = None,
+    dtype: Dtype = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Enlarge a picture, blind: its degradation is found out from the picture itself."""
     from dasrlib import data, inference
     from dasrlib import weights as weights_module
+    from dasrlib.acceleration.devices import describe_dtype, dtype_named
     from dasrlib.records.atomic_write import check_writable
 
+    asked = dtype_named(dtype)
     model = weights_module.load(weights)
     lr = data.load_image(picture)
     target = out or picture.with_name(f"{picture.stem}-x{model.scale}.png")
@@ -70,7 +74,9 @@ def upscale(
             "upscale once for each"
         ) from None
     data.check_format(target, model.scale * lr.shape[1], model.scale * lr.shape[2])
-    sr = inference.upscale(lr, model, tile=tile, progress=True)
+    inference.in_tiles(lr, model, tile)  # refuses what cannot be upscaled, before the first line
+    typer.echo(describe_dtype("cpu", asked))
+    sr = inference.upscale(lr, model, tile=tile, progress=True, dtype=asked)
     data.save_image(sr, target)
     typer.echo(f"{target}  {lr.shape[2]}×{lr.shape[1]} -> {sr.shape[2]}×{sr.shape[1]}")
 
@@ -99,7 +105,7 @@ def degrade(
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Degrade a picture as §3.1 does: blur, bicubic reduction, noise, 8-bit rounding."""
+    """Degrade a picture as §3.1 does: blur, bicubic downsampling, noise, 8-bit rounding."""
     import math
 
     import torch
@@ -118,7 +124,7 @@ def degrade(
     out = check_writable(out, overwrite, [picture])
     hr = crop_to_multiple(data.load_image(picture), scale)
     data.check_format(out, hr.shape[1] // scale, hr.shape[2] // scale)
-    lr = apply(hr[None], chosen, torch.Generator().manual_seed(seed))[0]
+    lr = apply(hr[None], chosen, torch.Generator().manual_seed(seed), "fast")[0]
     data.save_image(lr, out)
     typer.echo(f"{out}  {hr.shape[2]}×{hr.shape[1]} -> {lr.shape[2]}×{lr.shape[1]}")
 
@@ -143,6 +149,7 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Stop after so many, to be resumed.")
     ] = None,
+    dtype: Dtype = None,
     graph: Annotated[
         bool, typer.Option(help="On a GPU, record the iteration as a CUDA graph.")
     ] = True,
@@ -151,14 +158,17 @@ def train(
     from dataclasses import replace
 
     from dasrlib import profiles, training
+    from dasrlib.acceleration.devices import describe_dtype, dtype_named
     from dasrlib.degradation import DegradationSpace
 
     space = (
         DegradationSpace.anisotropic(scale) if anisotropic else DegradationSpace.isotropic(scale)
     )
+    asked = dtype_named(dtype)
     chosen = profiles.get(profile)
     pictures = training.load_images(replace(chosen, data=(images,))) if images else None
-    run = training.Run(out, model, chosen, scale, space, seed, pictures, graph=graph)
+    run = training.Run(out, model, chosen, scale, space, seed, pictures, dtype=asked, graph=graph)
+    typer.echo(describe_dtype(run.device, run.dtype))
     if run.iteration:
         typer.echo(f"resumed at iteration {run.iteration} of {run.iterations}")
     if run.train(minutes):
@@ -178,22 +188,30 @@ def evaluate(
         list[float] | None, typer.Option(help="Kernel widths in HR pixels; by default Table 2's.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Keep every row as json.")] = None,
+    dtype: Annotated[
+        str, typer.Option(help="float32 or bfloat16; published numbers are measured in float32.")
+    ] = "float32",
     overwrite: Overwrite = False,
 ) -> None:
     """PSNR-Y and SSIM-Y over kernel widths, beside plain bicubic enlargement (§4.2)."""
+    import torch
+
     from dasrlib import data, evaluation, paper
     from dasrlib import weights as weights_module
+    from dasrlib.acceleration.devices import dtype_named
     from dasrlib.records.atomic_write import check_writable, whole_file
 
+    asked = dtype_named(dtype) or torch.float32
     if out:
         out = check_writable(out, overwrite, [weights_module.find(weights), *data.paths(images)])
     model = weights_module.load(weights)
     widths = sigma or paper.kernel_widths(model.scale)
     degradations = evaluation.isotropic_grid(model.scale, widths)
     pictures = data.images(images)
+    typer.echo(f"computing in {dtype}")
     rows = {
         "bicubic": evaluation.benchmark(evaluation.bicubic(model.scale), pictures, degradations),
-        weights: evaluation.benchmark(model, pictures, degradations),
+        weights: evaluation.benchmark(model, pictures, degradations, dtype=asked),
     }
     printed = paper.table2(model.scale)["DASR"].get(images, {})
     typer.echo(f"{images}, {len(pictures)} pictures, ×{model.scale}: PSNR-Y in dB / SSIM-Y")

@@ -17,6 +17,10 @@ Profile = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper.")]
 Folder = Annotated[
     Path, typer.Option(help="Where the runs are kept, to be resumed; PROFILE inside it.")
 ]
+Dtype = Annotated[
+    str | None,
+    typer.Option(help="float32 or bfloat16; by default the faster one on this processor or GPU."),
+]
 Minutes = Annotated[
     float | None, typer.Option(help="Stop after so many; the same line goes on from there.")
 ]
@@ -31,13 +35,16 @@ def ablation(
     papers_recipe: Annotated[
         bool, typer.Option(help="Teach the encoder as the paper does: RGB, MoCo and its queue.")
     ] = False,
+    dtype: Dtype = None,
     folder: Folder = Path("runs"),
 ) -> None:
     """Models 1 to 5 trained under one budget and measured on Set14: the ablation table (§4.2)."""
     from dasrlib import figures, profiles
+    from dasrlib.acceleration.devices import describe_dtype, dtype_named, here
     from dasrlib.plots import ablation as draw
     from dasrlib.studies import ablation as experiment
 
+    asked = dtype_named(dtype)
     chosen = profiles.get(profile)
     try:
         numbers = [int(seed) for seed in seeds.split(",")]
@@ -46,7 +53,8 @@ def ablation(
     suffix = "-papers-recipe" if papers_recipe else ""
     chosen = profiles.with_papers_recipe(chosen) if papers_recipe else chosen
     experiment.require_test_sets(chosen)
-    runs = experiment.Ablation(folder / f"{profile}{suffix}", chosen, numbers)
+    runs = experiment.Ablation(folder / f"{profile}{suffix}", chosen, numbers, dtype=asked)
+    typer.echo(describe_dtype(here(), asked))
     done = runs.train(minutes)
     data = runs.results()
     if not done:
@@ -82,13 +90,17 @@ def recipes(
     profile: Profile = "laptop",
     minutes: Minutes = None,
     seed: int = 0,
+    dtype: Dtype = None,
     folder: Folder = Path("runs"),
 ) -> None:
     """What a short contrastive schedule learns, one part changed at a time (§3.2.1)."""
     from dasrlib import figures
+    from dasrlib.acceleration.devices import describe_dtype, dtype_named, here
     from dasrlib.studies import recipe_study
 
-    data = recipe_study.reproduce(profile, folder / profile / "recipes", minutes, seed)
+    asked = dtype_named(dtype)
+    typer.echo(describe_dtype(here(), asked))
+    data = recipe_study.reproduce(profile, folder / profile / "recipes", minutes, seed, asked)
     if data is None:
         typer.echo("stopped before the last trial: the same line goes on from there")
         return

@@ -1,13 +1,14 @@
-"""The convolution in which every sample and channel has its own kernel, and what DA convolution
-makes of it (§3.2.2).
+"""The convolution in which every sample and channel has its own kernel, and the whole DA
+convolution in one call (§3.2.2).
 
-Two backends: "reference", the framework's grouped convolution, runs anywhere; "triton", our own
-kernels, needs a GPU. The reference says what is right.
+Two backends: "reference", PyTorch's own operations, runs anywhere; "triton", our GPU kernels. The
+reference defines the right result.
 """
 
 from __future__ import annotations
 
 import os
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -22,16 +23,17 @@ except ImportError:  # Triton comes with PyTorch for GPUs on Linux alone
 else:
     HAS_TRITON = True
 
-BACKENDS = ("auto", "triton", "reference")
+Backend = Literal["auto", "triton", "reference"]
+Activation = Literal["leaky_relu"]
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 # Triton's own interpreter runs the kernels on the CPU, for tests; it reads this when imported.
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def _uses_triton(x: Tensor, backend: str) -> bool:
-    """Whether Triton computes it; raises ValueError where it was asked for and cannot be had."""
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
+def uses_triton(x: Tensor, backend: Backend = "auto") -> bool:
+    """Whether Triton computes it; raises ValueError where it was asked for and is not available."""
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend must be one of {get_args(Backend)}, got {backend!r}")
     if backend == "triton" and not HAS_TRITON:
         raise ValueError('backend "triton" needs Triton, which is not installed: use "auto"')
     if backend == "triton" and not (x.is_cuda or _INTERPRETED):
@@ -59,16 +61,23 @@ def _check(x: Tensor, kernels: Tensor) -> Tensor:
     return kernels.expand(b, c, k, k)
 
 
-def grouped_conv2d(x: Tensor, kernels: Tensor, backend: str = "auto") -> Tensor:
+def grouped_conv2d(x: Tensor, kernels: Tensor, backend: Backend = "auto") -> Tensor:
     """Each channel of each sample, convolved with its own kernel; zero padding (§3.2.2).
 
-    x: (B, C, H, W), contiguous or channels_last. kernels: (B, C, k, k), k odd, or (B, 1, k, k) for
-    a kernel that the channels share. Returns (B, C, H, W) in x's type and layout.
-    backend: "triton", "reference", or "auto": Triton for tensors on a GPU where it is installed.
-    Raises ValueError for shapes that do not fit, an even k, or a backend that cannot be had.
+    Args:
+        x: (B, C, H, W), contiguous or channels_last.
+        kernels: (B, C, k, k) with k odd, or (B, 1, k, k) for a kernel that the channels share.
+        backend: "triton", "reference", or "auto": Triton for tensors on a GPU where it is
+            installed.
+
+    Returns:
+        (B, C, H, W) in x's dtype and layout.
+
+    Raises:
+        ValueError: for shapes that do not fit, an even k, or a backend that is not available.
     """
     kernels = _check(x, kernels)
-    if _uses_triton(x, backend):
+    if uses_triton(x, backend):
         return grouped_conv2d_triton(x, kernels)
     return grouped_conv2d_reference(x, kernels)
 
@@ -79,24 +88,40 @@ def da_conv2d(
     weight: Tensor,
     bias: Tensor,
     modulation: Tensor | None = None,
-    leaky: bool = False,
-    backend: str = "auto",
+    activation: Activation | None = None,
+    backend: Backend = "auto",
 ) -> Tensor:
     """mix(LeakyReLU(x ⊛ kernels)) + x · modulation, the degradation-aware convolution (§3.2.2).
 
-    x: (B, C, H, W). kernels: (B, C, k, k), k odd. weight: (C, C) and bias: (C,) of the 1×1
-    convolution `mix`. modulation: (B, C), or None for none. leaky: whether a LeakyReLU ends it.
-    backend: as in grouped_conv2d; "triton" makes one pass over x of it.
-    Raises ValueError as grouped_conv2d does, and for a weight, bias or modulation of another shape.
+    Args:
+        x: (B, C, H, W).
+        kernels: (B, C, k, k), k odd.
+        weight: (C, C), of the 1×1 convolution `mix`.
+        bias: (C,), of `mix`.
+        modulation: (B, C); None leaves the second term out.
+        activation: "leaky_relu" applies a LeakyReLU to the result, as a DA block does; None
+            nothing.
+        backend: as in grouped_conv2d. "triton" computes all of it in one pass over x.
+
+    Returns:
+        (B, C, H, W) in x's dtype and layout.
+
+    Raises:
+        ValueError: as grouped_conv2d, for a weight, bias or modulation of another shape, and for an
+            unknown activation.
     """
+    if activation is not None and activation not in get_args(Activation):
+        known = (*get_args(Activation), None)
+        raise ValueError(f"activation must be one of {known}, got {activation!r}")
+    leaky = activation == "leaky_relu"
     kernels = _check(x, kernels)
     b, c = x.shape[:2]
-    expected = {"weight": (weight, (c, c)), "bias": (bias, (c,))}
+    parameters = {"weight": (weight, (c, c)), "bias": (bias, (c,))}
     if modulation is not None:
-        expected["modulation"] = (modulation, (b, c))
-    for name, (tensor, shape) in expected.items():
+        parameters["modulation"] = (modulation, (b, c))
+    for name, (tensor, shape) in parameters.items():
         if tensor.shape != shape:
             raise ValueError(f"{name} must be {shape}, got {tuple(tensor.shape)}")
-    if _uses_triton(x, backend):
+    if uses_triton(x, backend):
         return da_conv2d_triton(x, kernels, weight, bias, modulation, leaky)
     return da_conv2d_reference(x, kernels, weight, bias, modulation, leaky)

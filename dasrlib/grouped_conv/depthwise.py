@@ -14,14 +14,14 @@ from torch import Tensor
 
 from dasrlib.grouped_conv.tiles import (
     accumulator,
-    divide,
+    accumulator_dtype,
+    choose_tiles,
     filter_tile,
     in_taps,
     load,
     on_device,
-    place,
     store,
-    wide,
+    tile_coordinates,
 )
 
 
@@ -34,7 +34,7 @@ def filter_kernel(
 ):  # fmt: skip
     """One tile of the convolution. The two letters are strides: kb steps kernels to the next b."""
     program = tl.program_id(0)
-    rows, columns = place(program % per_plane, across, WIDTH, PIXELS)
+    rows, columns = tile_coordinates(program % per_plane, across, WIDTH, PIXELS)
     c = program // per_plane % blocks * CHANNELS + tl.arange(0, CHANNELS)
     # A batch may hold more values than 32 bits count.
     b = (program // per_plane // blocks).to(tl.int64)
@@ -55,7 +55,7 @@ def kernel_gradient_kernel(
     """One tile's share of the gradient for the kernels; grad is read once, x from the cache."""
     program = tl.program_id(0)
     tile = program % per_plane
-    rows, columns = place(tile, across, WIDTH, PIXELS)
+    rows, columns = tile_coordinates(tile, across, WIDTH, PIXELS)
     c = program // per_plane % blocks * CHANNELS + tl.arange(0, CHANNELS)
     b = (program // per_plane // blocks).to(tl.int64)
     g = load(grad + b * gb, rows, columns, c, channels, height, width, gc, gy, gx).to(WIDE)
@@ -78,7 +78,7 @@ def grouped_conv2d_triton(x: Tensor, kernels: Tensor, mirrored: bool = False) ->
     if out.numel() == 0:
         return out
     taps = in_taps(kernels, x)
-    tiles = divide(x, 2048)
+    tiles = choose_tiles(x, 2048)
     with on_device(x):
         filter_kernel[(tiles.programs,)](
             x, taps, out, *x.shape[1:], tiles.across, tiles.per_plane, tiles.blocks,
@@ -100,8 +100,8 @@ def kernel_gradient(x: Tensor, grad: Tensor, k: int) -> Tensor:
     Each tile writes its own sum, and these are added in one order: the same bits every time.
     """
     b, c = x.shape[:2]
-    tiles = divide(x, 8192)
-    sums = torch.empty(tiles.per_plane, b, k * k, c, dtype=wide(x), device=x.device)
+    tiles = choose_tiles(x, 8192)
+    sums = torch.empty(tiles.per_plane, b, k * k, c, dtype=accumulator_dtype(x), device=x.device)
     with on_device(x):
         kernel_gradient_kernel[(tiles.programs,)](
             x, grad, sums, *x.shape[1:], tiles.across, tiles.per_plane, tiles.blocks,
@@ -113,7 +113,7 @@ def kernel_gradient(x: Tensor, grad: Tensor, k: int) -> Tensor:
 
 @kernel_gradient.register_fake
 def _(x: Tensor, grad: Tensor, k: int) -> Tensor:
-    return torch.empty(*x.shape[:2], k, k, dtype=wide(x), device=x.device)
+    return torch.empty(*x.shape[:2], k, k, dtype=accumulator_dtype(x), device=x.device)
 
 
 def _save_convolution(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]

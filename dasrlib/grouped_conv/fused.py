@@ -11,21 +11,22 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from dasrlib.grouped_conv import depthwise, reference
+from dasrlib import paper
+from dasrlib.grouped_conv import depthwise
 from dasrlib.grouped_conv.tiles import (
     TYPES,
     accumulator,
-    divide,
+    accumulator_dtype,
+    choose_tiles,
     filter_tile,
     in_taps,
     load,
     on_device,
-    place,
     store,
-    wide,
+    tile_coordinates,
 )
 
-SLOPE = tl.constexpr(reference.SLOPE)
+SLOPE = tl.constexpr(paper.LEAKY_SLOPE)
 TILES_PER_PROGRAM = 8  # of the backward pass: a program adds up so many tiles' share of ∂L/∂W
 
 
@@ -45,7 +46,7 @@ def da_conv_kernel(
 ):  # fmt: skip
     """A tile of pixels, all its channels, from x to the finished result."""
     program = tl.program_id(0)
-    rows, columns = place(program % per_plane, across, WIDTH, PIXELS)
+    rows, columns = tile_coordinates(program % per_plane, across, WIDTH, PIXELS)
     c = tl.arange(0, CHANNELS)
     b = (program // per_plane).to(tl.int64)
     x += b * xb
@@ -113,7 +114,7 @@ def da_conv_backward_kernel(
     modulation_sum = tl.zeros([CHANNELS], WIDE)
     for i in range(TILES):
         # The last program's tiles may lie below the picture: all they load is zero.
-        rows, columns = place(program % per_sample * TILES + i, across, WIDTH, PIXELS)
+        rows, columns = tile_coordinates(program % per_sample * TILES + i, across, WIDTH, PIXELS)
         filtered = filter_tile(
             x, kernels, rows, columns, c, channels, height, width, xc, xy, xx, kc, kt,
             K, False, PIXELS, CHANNELS, WIDE,
@@ -156,7 +157,7 @@ def da_conv_grad_x_kernel(
 ):  # fmt: skip
     """∂L/∂F = (∂L/∂filtered ⊛ mirrored k) + g · v, for a modulated convolution."""
     program = tl.program_id(0)
-    rows, columns = place(program % per_plane, across, WIDTH, PIXELS)
+    rows, columns = tile_coordinates(program % per_plane, across, WIDTH, PIXELS)
     c = program // per_plane % blocks * CHANNELS + tl.arange(0, CHANNELS)
     b = (program // per_plane // blocks).to(tl.int64)
     total = filter_tile(
@@ -197,7 +198,7 @@ def da_conv2d_triton(
     taps, weight = in_taps(kernels, x), weight.contiguous()
     v = bias if modulation is None else modulation.contiguous()  # never read where there is none
     channels = triton.next_power_of_2(x.shape[1])
-    tiles = divide(x, 4096, channels=channels, least=16)
+    tiles = choose_tiles(x, 4096, channels=channels, least=16)
     with on_device(x):
         da_conv_kernel[(tiles.programs,)](
             x, taps, weight, bias, v, out, *x.shape[1:], tiles.across, tiles.per_plane,
@@ -231,11 +232,11 @@ def da_conv2d_backward(
     k, leaky, modulated = kernels.shape[-1], out is not None, modulation is not None
     grad_filtered = torch.empty_like(x)
     result = grad if out is None else out  # never read where there is no LeakyReLU
-    tiles = divide(x, 4096, channels=triton.next_power_of_2(c), least=16)
+    tiles = choose_tiles(x, 4096, channels=triton.next_power_of_2(c), least=16)
     per_sample = triton.cdiv(tiles.per_plane, TILES_PER_PROGRAM)
 
     def sums(*shape: int) -> Tensor:
-        return torch.empty(b, per_sample, *shape, dtype=wide(x), device=x.device)
+        return torch.empty(b, per_sample, *shape, dtype=accumulator_dtype(x), device=x.device)
 
     weight_sums, bias_sums = sums(c, c), sums(c)
     modulation_sums = sums(c) if modulated else bias_sums
@@ -252,7 +253,7 @@ def da_conv2d_backward(
         if modulation is None:
             grad_x = depthwise.grouped_conv2d_triton(grad_filtered, kernels, True)
         else:
-            grad_x, tiles = torch.empty_like(x), divide(x, 2048)
+            grad_x, tiles = torch.empty_like(x), choose_tiles(x, 2048)
             da_conv_grad_x_kernel[(tiles.programs,)](
                 grad, grad_filtered, taps, modulation.contiguous(), result, grad_x,
                 *x.shape[1:], tiles.across, tiles.per_plane, tiles.blocks,
@@ -265,7 +266,7 @@ def da_conv2d_backward(
         depthwise.kernel_gradient(x, grad_filtered, k).to(kernels.dtype),
         weight_sums.sum((0, 1)).to(weight.dtype),
         bias_sums.sum((0, 1)),
-        modulation_sums.sum(1) if modulated else x.new_empty(0, dtype=wide(x)),
+        modulation_sums.sum(1) if modulated else x.new_empty(0, dtype=accumulator_dtype(x)),
     )
 
 
@@ -276,8 +277,8 @@ def _(grad, x, kernels, weight, modulation, out):  # type: ignore[no-untyped-def
         torch.empty_like(x),
         kernels.new_empty(kernels.shape),
         weight.new_empty(weight.shape),
-        x.new_empty(c, dtype=wide(x)),
-        x.new_empty((0,) if modulation is None else (b, c), dtype=wide(x)),
+        x.new_empty(c, dtype=accumulator_dtype(x)),
+        x.new_empty((0,) if modulation is None else (b, c), dtype=accumulator_dtype(x)),
     )
 
 

@@ -1,4 +1,4 @@
-"""The per-sample convolutions with the framework's own means: the definition of right."""
+"""The per-sample convolutions with PyTorch's own operations: what the right result is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SLOPE = 0.1  # of every LeakyReLU in the paper's networks
+from dasrlib.paper import LEAKY_SLOPE
 
 
 def grouped_conv2d_reference(x: Tensor, kernels: Tensor) -> Tensor:
@@ -26,9 +26,9 @@ def da_conv2d_reference(
 ) -> Tensor:
     """The whole degradation-aware convolution, an operation at a time (§3.2.2)."""
     # F_1 = mix(LeakyReLU(F ⊛ k(R))), one kernel per sample and channel
-    filtered = F.leaky_relu(grouped_conv2d_reference(x, kernels), SLOPE)
+    filtered = F.leaky_relu(grouped_conv2d_reference(x, kernels), LEAKY_SLOPE)
     out = F.conv2d(filtered, weight.to(x.dtype)[:, :, None, None], bias.to(x.dtype))
     if modulation is not None:
         # F_1 + F · v(R)
         out = torch.addcmul(out, x, modulation[:, :, None, None].to(out.dtype))
-    return F.leaky_relu(out, SLOPE, inplace=True) if leaky else out
+    return F.leaky_relu(out, LEAKY_SLOPE, inplace=True) if leaky else out

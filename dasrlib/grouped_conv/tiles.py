@@ -39,7 +39,7 @@ def is_channels_last(x: Tensor) -> bool:
     return x.stride(1) == 1 and x.shape[1] > 1
 
 
-def divide(x: Tensor, elements: int, channels: int | None = None, least: int = 1) -> Tiles:
+def choose_tiles(x: Tensor, elements: int, channels: int | None = None, least: int = 1) -> Tiles:
     """Tiles of about `elements` values of x (B, C, H, W).
 
     channels: so many channels in a tile, for kernels that mix them; by default what suits the
@@ -95,18 +95,18 @@ TYPES = {
 }
 
 
-def wide(x: Tensor) -> torch.dtype:
+def accumulator_dtype(x: Tensor) -> torch.dtype:
     """The type that sums are kept in: float32, and float64 for float64."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 def accumulator(x: Tensor) -> tl.dtype:
-    """`wide`, as Triton calls it."""
-    return TYPES[wide(x)]
+    """`accumulator_dtype`, as Triton calls it."""
+    return TYPES[accumulator_dtype(x)]
 
 
 @triton.jit
-def place(tile, across, WIDTH: tl.constexpr, PIXELS: tl.constexpr):
+def tile_coordinates(tile, across, WIDTH: tl.constexpr, PIXELS: tl.constexpr):
     """The rows and columns of a tile's pixels, (PIXELS,) each."""
     pixel = tl.arange(0, PIXELS)
     rows = tile // across * (PIXELS // WIDTH) + pixel // WIDTH

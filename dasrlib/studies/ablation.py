@@ -46,10 +46,12 @@ class Ablation:
         seeds: Sequence[int] = (0,),
         images: tuple[Pictures, Pictures] | None = None,
         device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         if not seeds or len(set(seeds)) < len(seeds):
             raise ValueError(f"seeds must be different numbers, at least one, got {list(seeds)}")
         self.folder, self.seeds, self.device = Path(folder), list(seeds), device
+        self.dtype = dtype
         self.profile = profiles.get(profile) if isinstance(profile, str) else profile
         self.space = DegradationSpace.isotropic(SCALE)
         self.images = images
@@ -94,7 +96,7 @@ class Ablation:
                 self.images = training.load_images(self.profile)
             run = training.Run(
                 self.path(model, seed), model, self.profile, SCALE, self.space, seed, self.images,
-                self.device,
+                self.device, self.dtype,
             )  # fmt: skip
             if progress:
                 print(f"{model}, seed {seed}: iteration {run.iteration} of {run.iterations}")
@@ -158,7 +160,7 @@ def parameters(profile: Profile) -> dict[str, int]:
     """How many parameters each of the five models has in a profile's sizes (§4.2)."""
     with torch.device("meta"):  # shapes without numbers are enough to count
         return {
-            model: network.parameter_count(network.of_profile(model, SCALE, profile))
+            model: network.parameter_count(network.build_for_profile(model, SCALE, profile))
             for model in network.MODELS
         }
 

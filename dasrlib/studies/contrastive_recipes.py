@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from dasrlib import paper
-from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, moved
+from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, to_device
 from dasrlib.degradation import DegradationSpace, degrade
 from dasrlib.profiles import Profile, Stage, learning_rate
 from dasrlib.representation import DIMENSION, Encoder, fine_detail, info_nce, unit
@@ -191,8 +191,8 @@ def _draw(
         # The key's picture is another one than the query's: the batch turned round by one.
         hr = torch.stack([hr[:, 0], hr[:, 1].roll(1, dims=0)], dim=1)
     noise = torch.Generator(patches.device).manual_seed(seed)
-    lr = degrade(hr.flatten(0, 1), degradations.repeat_interleave(2), noise)
-    return lr[0::2], lr[1::2], moved(degradations.lambda1, lr.device)
+    lr = degrade(hr.flatten(0, 1), degradations.repeat_interleave(2), noise, "fast")
+    return lr[0::2], lr[1::2], to_device(degradations.lambda1, lr.device)
 
 
 def train(
@@ -202,13 +202,14 @@ def train(
     space: DegradationSpace,
     seed: int = 0,
     bar: tqdm | None = None,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Encoder, list[dict[str, float]]]:
     """An encoder taught by a recipe, and its log: iteration, loss, and the loss within the batch.
 
     patches: pictures cut at 4 times plan.patch. The same seed gives every recipe the same patches.
     """
     device = patches.device
-    dtype = fastest_dtype(device)  # before the seed: its measurement draws numbers, the first time
+    dtype = dtype or fastest_dtype(device)
     torch.manual_seed(seed)
     trial = Trial(recipe, plan.queue_size).to(device).train()
     trial.to(memory_format=fastest_layout(device))  # type: ignore[call-overload]

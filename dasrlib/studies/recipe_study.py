@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from dasrlib import data, probes, profiles, training
+from dasrlib.acceleration.devices import here
 from dasrlib.degradation import Degradations, DegradationSpace, crop_to_multiple, degrade
 from dasrlib.profiles import Profile
 from dasrlib.records import provenance
@@ -65,7 +66,7 @@ class Examination:
                 generator = torch.Generator().manual_seed(0)  # of the noise
                 for name, picture in pictures:
                     hr = crop_to_multiple(picture, degradation.scale)[None]
-                    lr.append(degrade(hr, degradation, generator))
+                    lr.append(degrade(hr, degradation, generator, "fast"))
                     labels.append(label)
                     owners.append(name)
             self.questions[question] = (lr, labels, owners)
@@ -119,9 +120,10 @@ class Study:
         noisy: bool = False,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
     ) -> None:
         self.folder, self.noisy, self.seed = Path(folder), noisy, seed
-        self.device = torch.device(device)
+        self.device, self.dtype = torch.device(device), dtype
         self.plan = schedule(profile)
         self.provenance = provenance.describe(self.device)
         self.space = DegradationSpace.anisotropic(4) if noisy else DegradationSpace.isotropic(4)
@@ -196,7 +198,9 @@ class Study:
         started = time.monotonic()
         log: list[dict[str, float]] = []
         if represent is None:
-            encoder, log = train(self.recipes[name], self.plan, patches, self.space, self.seed, bar)
+            encoder, log = train(
+                self.recipes[name], self.plan, patches, self.space, self.seed, bar, self.dtype
+            )
             represent = _reader(encoder, self.device)
         spent = (time.monotonic() - started) / 60
         with torch.inference_mode():
@@ -206,7 +210,11 @@ class Study:
 
 
 def reproduce(
-    profile: str, folder: str | Path, minutes: float | None = None, seed: int = 0
+    profile: str,
+    folder: str | Path,
+    minutes: float | None = None,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
 ) -> dict[str, Any] | None:
     """Both studies, isotropic and noisy, as the figure wants them; None where the minutes were over
     before.
@@ -221,11 +229,10 @@ def reproduce(
         images = unseen[3:], unseen[:3]
     else:
         images = training.load_images(chosen)
-    on = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     started, found = time.monotonic(), {}
     for noisy in (False, True):
         left = None if minutes is None else minutes - (time.monotonic() - started) / 60
-        study = Study(folder, chosen, images, unseen, noisy, seed, on)
+        study = Study(folder, chosen, images, unseen, noisy, seed, here(), dtype)
         rows = study.run(left)
         if rows is None:
             return None

@@ -18,7 +18,7 @@ Pictures = Sequence[tuple[str, Tensor]]
 def _lr(model: BlindSR, hr: Tensor, degradation: Degradations) -> Tensor:
     """HR (3, H, W) -> LR (1, 3, H/s, W/s) on the model's device, the same noise every time."""
     generator = torch.Generator().manual_seed(0)
-    return degrade(hr[None], degradation, generator).to(device_of(model))
+    return degrade(hr[None], degradation, generator, "fast").to(device_of(model))
 
 
 def _psnr(model: BlindSR, lr: Tensor, representation: Tensor, hr: Tensor) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dasrlib.acceleration.devices import moved
+from dasrlib.acceleration.devices import to_device
 from dasrlib.data import to_bytes
 
 
@@ -79,9 +79,9 @@ class PatchPairs:
         # with i and with j. All that travels to the device is these.
         first = self.offsets[chosen][:, None] + top * w[:, None] + left
         steps = torch.stack([h * w, row_i * w + column_i, row_j * w + column_j], dim=-1)
-        numbers = moved(torch.cat([first, steps], dim=-1), self.bytes.device)  # (batch, 5)
+        numbers = to_device(torch.cat([first, steps], dim=-1), self.bytes.device)  # (batch, 5)
         first, (plane, step_i, step_j) = numbers[:, :2], numbers[:, 2:, None, None, None].unbind(1)
         along, planes = (torch.arange(n, device=first.device) for n in (p, 3))
         index = first[:, :, None, None, None] + plane[..., None] * planes[:, None, None]
         index = index + step_i[..., None] * along[:, None] + step_j[..., None] * along
-        return moved(self.bytes.take(index), self.device).float().div_(255)
+        return to_device(self.bytes.take(index), self.device).float().div_(255)

@@ -25,9 +25,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from dasrlib import data, evaluation, paper, profiles, weights
-from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, moved
+from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, here, to_device
 from dasrlib.degradation import DegradationSpace, crop_to_multiple, degrade
-from dasrlib.network import MODELS, of_profile
+from dasrlib.network import MODELS, build_for_profile
 from dasrlib.profiles import Profile, Stage, learning_rate
 from dasrlib.records import provenance
 from dasrlib.records.atomic_write import whole_file
@@ -92,21 +92,23 @@ class Run:
                 f"the degradations are of scale {self.space.scale}, the model of {scale}"
             )
         self.seed = seed
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(device or here())
         # Read now: the code that runs is the code of now, whatever is committed meanwhile.
         self.provenance = provenance.describe(self.device)
         self.graph = graph and self.device.type == "cuda"
         stored = self._stored()
         begun_in = getattr(torch, stored["dtype"].removeprefix("torch.")) if stored else None
         self.dtype = dtype or begun_in or fastest_dtype(self.device)
-        torch.manual_seed(seed)
-        built = of_profile(model, scale, self.profile)
-        if self.profile.start_as_enlargement:
-            built.sr.start_as_enlargement()
-        self.model = built.to(self.device)
         self.layout = fastest_layout(self.device)
-        self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.contrast = self._contrast().to(self.device) if MODELS[model].contrastive else None
+        # The run's weights come from its seed; the caller's random state stays as it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            built = build_for_profile(model, scale, self.profile)
+            if self.profile.start_as_enlargement:
+                built.sr.init_as_nearest_neighbour()
+            self.model = built.to(self.device)
+            self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
+            self.contrast = self._contrast().to(self.device) if MODELS[model].contrastive else None
         self.stages = self._stages()
         self.step: Step | None = None
         self.iteration, self.minutes, self.losses = 0, 0.0, Losses(self.device)
@@ -233,9 +235,9 @@ class Run:
         cuda = self.device.type == "cuda"
         noise = torch.Generator(self.device).manual_seed(seed) if cuda else generator
         # Both patches of a picture share its degradation: that is what makes them positives.
-        lr = degrade(hr.flatten(0, 1), degradations.repeat_interleave(2), noise)
+        lr = degrade(hr.flatten(0, 1), degradations.repeat_interleave(2), noise, "fast")
         query, key = (lr[first::2].contiguous(memory_format=self.layout) for first in (0, 1))
-        return Batch(query, key, hr[:, 0], moved(degradations.code, self.device))
+        return Batch(query, key, hr[:, 0], to_device(degradations.encoding, self.device))
 
     def _step(self) -> tuple[Tensor, Tensor]:
         """One iteration; returns L_SR on the 0..255 scale and L_degrad, 0 where there is none."""

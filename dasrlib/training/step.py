@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dasrlib.network import BlindSR, ToldEncoder
+from dasrlib.network import BlindSR, DegradationEncoder
 from dasrlib.representation import InBatch, MoCo
 
 
@@ -73,7 +73,7 @@ class Step:
         ):
             if self.contrast is not None:
                 l_degrad, representation, _ = self.contrast.train()(batch.query, batch.key)
-            elif isinstance(self.model.encoder, ToldEncoder):
+            elif isinstance(self.model.encoder, DegradationEncoder):
                 representation = self.model.encoder.layers(batch.code)
             else:
                 representation = self.model.represent(batch.query)

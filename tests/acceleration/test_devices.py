@@ -15,56 +15,51 @@ def test_the_layout_is_a_rule_of_the_device(device, layout):
     assert devices.fastest_layout(device) == layout
 
 
-@pytest.fixture
-def measured_anew():
-    devices._fastest_on_processor.cache_clear()
-    yield
-    devices._fastest_on_processor.cache_clear()
-
-
-class Stopwatch:
-    """A clock on which the measurements take what they are told to, float32 and bfloat16 in
-    turns."""
-
-    def __init__(self, *seconds: float) -> None:
-        self.now, self.starting = 0.0, True
-        self.left = list(seconds)
-
-    def perf_counter(self) -> float:
-        if not self.starting:
-            self.now += self.left.pop(0)
-        self.starting = not self.starting
-        return self.now
-
-
 @pytest.mark.parametrize(
-    ("seconds", "expected"),
+    ("able", "expected"),
     [
-        ([1.0, 0.5] * 6, torch.bfloat16),
-        ([1.0, 10.0] * 6, torch.float32),
-        ([1.0, 0.9] * 6, torch.float32),  # no units: two times the same speed
-        # Something else kept the machine busy for most of the time.
-        ([9.0, 9.0] * 4 + [1.0, 9.0, 9.0, 10.0], torch.float32),
-        ([9.0, 9.0] * 4 + [1.0, 9.0, 9.0, 0.5], torch.bfloat16),
+        ({"_is_amx_tile_supported", "_is_avx512_bf16_supported"}, torch.bfloat16),
+        ({"_is_avx512_bf16_supported", "_is_avx512_supported"}, torch.bfloat16),
+        ({"_is_avx512_supported", "_is_avx2_supported"}, torch.float32),
+        ({"_is_avx2_supported"}, torch.float32),
+        (set(), torch.float32),
     ],
 )
-def test_the_best_of_each_decides_and_bfloat16_has_to_win_clearly(
-    monkeypatch, measured_anew, seconds, expected
-):
-    monkeypatch.setattr(devices, "time", Stopwatch(*seconds))
+def test_a_processor_is_known_by_what_it_can_do(monkeypatch, able, expected):
+    for row in devices.PROCESSORS:
+        monkeypatch.setattr(torch.cpu, row.query, lambda yes=row.query in able: yes)
     assert devices.fastest_dtype("cpu") == expected
 
 
-def test_a_processor_is_measured_once(monkeypatch, measured_anew):
-    first = devices.fastest_dtype("cpu")
-    assert first in (torch.float32, torch.bfloat16)
-    monkeypatch.setattr(devices, "time", None)
-    assert devices.fastest_dtype(torch.device("cpu")) == first
+def test_the_queries_are_pytorchs_and_one_that_is_missing_answers_no(monkeypatch):
+    for row in devices.PROCESSORS:
+        assert callable(getattr(torch.cpu, row.query)), row.query
+        monkeypatch.delattr(torch.cpu, row.query)
+    assert devices.fastest_dtype("cpu") == torch.float32
 
 
-def test_measuring_within_inference_mode(measured_anew):
-    with torch.inference_mode():
-        assert devices.fastest_dtype("cpu") in (torch.float32, torch.bfloat16)
+def test_choosing_leaves_the_random_state_as_it_was():
+    before = torch.get_rng_state()
+    devices.fastest_dtype("cpu")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_user_is_told_which_and_why(monkeypatch):
+    for row in devices.PROCESSORS:
+        monkeypatch.setattr(torch.cpu, row.query, lambda yes=row.name == "AVX2": yes)
+    assert devices.describe_dtype("cpu") == "computing in float32: the processor has AVX2"
+    assert devices.describe_dtype("cpu", torch.bfloat16) == (
+        "computing in bfloat16, not in float32, the choice here (the processor has AVX2)"
+    )
+
+
+def test_a_dtype_is_named_or_refused():
+    assert devices.dtype_named("bfloat16") == torch.bfloat16
+    assert devices.dtype_named(None) is None
+    with pytest.raises(
+        ValueError, match=r"dtype must be one of \('float32', 'bfloat16'\), got 'bf1"
+    ):
+        devices.dtype_named("bf16")
 
 
 @pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
@@ -77,6 +72,6 @@ def test_a_gpu_has_units_or_emulates_them(monkeypatch, native, expected):
     assert devices.fastest_dtype("cuda") == expected
 
 
-def test_what_is_there_already_is_not_moved():
+def test_what_is_there_already_is_not_copied():
     tensor = torch.arange(3)
-    assert devices.moved(tensor, "cpu") is tensor
+    assert devices.to_device(tensor, "cpu") is tensor

@@ -206,9 +206,9 @@ def test_the_exact_network_is_the_network():
 class NoModulation(DAConv):
     """A DA convolution without its second branch."""
 
-    def forward(self, features, r, leaky=False):
+    def forward(self, features, r):
         mix, bias = self.mix.weight[:, :, 0, 0], self.mix.bias
-        return ground_truth.da_conv2d(features, self.kernels(r), mix, bias, None, leaky)
+        return ground_truth.da_conv2d(features, self.kernels(r), mix, bias, None)
 
 
 def forgetful(started: networks.Started) -> networks.Started:

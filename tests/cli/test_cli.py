@@ -90,13 +90,14 @@ def test_degrade_upscale_evaluate(tmp_path, photo):
     assert "96×72 -> 24×18" in said
     assert data.load_image(small).shape == (3, 18, 24)
 
-    said = dasr("upscale", small, large)
+    said = dasr("upscale", small, large, "--dtype", "float32")
+    assert said.startswith("computing in float32")
     assert "24×18 -> 96×72" in said
     assert data.load_image(large).shape == (3, 72, 96)
-    dasr("upscale", small)
+    dasr("upscale", small, "--dtype", "float32")
     beside = data.load_image(small.with_name("small-x4.png"))
     assert torch.equal(beside, data.load_image(large))
-    dasr("upscale", small, tmp_path / "tiled.png", "--tile", 64)
+    dasr("upscale", small, tmp_path / "tiled.png", "--tile", 64, "--dtype", "float32")
     assert torch.equal(data.load_image(tmp_path / "tiled.png"), beside)
 
     folder = tmp_path / "set"
@@ -107,6 +108,7 @@ def test_degrade_upscale_evaluate(tmp_path, photo):
         *("--out", tmp_path / "rows.json"),
     )
     assert "1 pictures" in said or "1 picture" in said
+    assert said.startswith("computing in float32\n")
     assert WEIGHTS in said
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert [(row["model"], row["degradation"]) for row in rows] == [
@@ -400,6 +402,11 @@ WRONG = {
     "pictures smaller than a patch": (
         ("train", "--profile", "smoke", "--images", "STAMPS", "--out", "RUN"),
         "8×9, smaller than a patch of 64×64",
+    ),
+    "misspelt dtype": (("upscale", "PHOTO", "OUT", "--dtype", "bf16"), "got 'bf16'"),
+    "misspelt dtype of a run": (
+        ("train", "--profile", "smoke", "--dtype", "half", "--out", "RUN"),
+        "dtype must be one of ('float32', 'bfloat16'), got 'half'",
     ),
     "unknown group to measure": (("bench", "--only", "blurr"), "did you mean 'blur'"),
     "unknown device": (("bench", "--device", "gpu"), "no device is named 'gpu'"),

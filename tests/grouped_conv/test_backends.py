@@ -41,6 +41,12 @@ def test_triton_is_refused_where_it_cannot_be_had(monkeypatch):
     assert grouped_conv2d(x, kernels).shape == x.shape
 
 
+def test_a_misspelt_activation_is_refused():
+    x, kernels = torch.randn(1, 2, 4, 4), torch.randn(1, 2, 3, 3)
+    with pytest.raises(ValueError, match=r"activation must be one of .*None\), got 'relu'"):
+        da_conv2d(x, kernels, torch.randn(2, 2), torch.randn(2), activation="relu")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [

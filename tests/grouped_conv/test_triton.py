@@ -174,7 +174,7 @@ def check_da_conv(x: Tensor, k: int, modulated: bool, leaky: bool) -> None:
     given += [random(b, c).sigmoid()] if modulated else []
     inputs = [t.to(x.dtype).detach().requires_grad_() for t in given]
     more = inputs[4:] or [None]
-    out = da_conv2d(*inputs[:4], *more, leaky, "triton")
+    out = da_conv2d(*inputs[:4], *more, "leaky_relu" if leaky else None, "triton")
     grad = torch.randn_like(out)
     got = [out, *torch.autograd.grad(out, inputs, grad)]
 
@@ -218,7 +218,8 @@ def test_gradients_of_the_fused_da_conv(modulated, leaky):
     inputs = [t.double().requires_grad_() for t in given[: 5 if modulated else 4]]
 
     def function(x, kernels, weight, bias, modulation=None):
-        return da_conv2d(x, kernels, weight, bias, modulation, leaky, "triton")
+        activation = "leaky_relu" if leaky else None
+        return da_conv2d(x, kernels, weight, bias, modulation, activation, "triton")
 
     assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
 
@@ -269,7 +270,7 @@ def test_autocast_gives_bfloat16_and_the_gradients_their_own_types():
     weight, bias, v = (random(*s).requires_grad_() for s in ((4, 4), (4,), (2, 4)))
     with torch.autocast(DEVICE, torch.bfloat16):
         filtered = grouped_conv2d(x, kernels, "triton")
-        out = da_conv2d(x, kernels, weight, bias, v, True, "triton")
+        out = da_conv2d(x, kernels, weight, bias, v, "leaky_relu", "triton")
     assert filtered.dtype == out.dtype == torch.bfloat16
     assert torch.equal(filtered, grouped_conv2d(x.bfloat16(), kernels, "triton"))
     (filtered.float().sum() + out.float().sum()).backward()
@@ -279,7 +280,7 @@ def test_autocast_gives_bfloat16_and_the_gradients_their_own_types():
 @pytest.mark.parametrize("backend", ["triton", "reference", "auto"])
 def test_compiles_in_one_graph(backend):
     def block(x, kernels, weight, bias, v):
-        x = da_conv2d(x, kernels, weight, bias, v, True, backend)
+        x = da_conv2d(x, kernels, weight, bias, v, "leaky_relu", backend)
         return grouped_conv2d(x, kernels, backend).square().mean()
 
     inputs = [random(2, 4, 6, 6), random(2, 4, 3, 3), random(4, 4), random(4), random(2, 4)]
@@ -303,12 +304,15 @@ def test_the_network_is_the_same_through_the_kernels(model, monkeypatch):
         out = sr(lr, representation)
         return [out, *torch.autograd.grad(out.square().sum(), list(sr.parameters()))]
 
-    monkeypatch.setattr(door, "_uses_triton", lambda x, backend: False)
+    monkeypatch.setattr(door, "uses_triton", lambda x, backend="auto": False)
     expected = gradients()
-    calls = []
-    monkeypatch.setattr(door, "_uses_triton", lambda x, backend: calls.append(1) or True)
+    monkeypatch.setattr(door, "uses_triton", lambda x, backend="auto": True)
+    calls, fused_call = [], door.da_conv2d_triton
+    monkeypatch.setattr(
+        door, "da_conv2d_triton", lambda *given: calls.append(given[5]) or fused_call(*given)
+    )
     got = gradients()
-    assert len(calls) == 2  # two DA convolutions
+    assert calls == [True, True]  # two DA convolutions, the LeakyReLU of the block included
     for value, right in zip(got, expected, strict=True):
         torch.testing.assert_close(
             value, right, rtol=1e-9, atol=1e-9 * float(right.detach().abs().max())

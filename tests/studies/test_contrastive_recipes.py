@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from dasrlib import data, figures, probes, profiles
-from dasrlib.acceleration import devices
 from dasrlib.cli import app
 from dasrlib.degradation import DegradationSpace
 from dasrlib.plots import recipes as draw
@@ -218,7 +217,6 @@ def tiny(iterations: int) -> Schedule:
 
 
 def test_training_changes_the_encoder_and_is_the_same_for_a_seed():
-    devices._fastest_on_processor.cache_clear()  # the first trial of a process measures, and draws
     source = PatchPairs([(f"{i}", torch.rand(3, 48, 48)) for i in range(4)], 32)
     first, log = train(PAPERS, tiny(20), source, SPACE, seed=3)
     again, same = train(PAPERS, tiny(20), source, SPACE, seed=3)

@@ -46,6 +46,12 @@ def test_stage_1_trains_the_encoder_alone_and_stage_2_everything(tmp_path, clock
     assert moved() == {"encoder", "sr"}
 
 
+def test_a_run_leaves_the_callers_random_state_as_it_was(tmp_path, clock):
+    before = torch.get_rng_state()
+    started(tmp_path, clock)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_space_of_another_scale_is_refused(tmp_path, clock):
     with pytest.raises(ValueError, match="scale"):
         started(tmp_path, clock, space=DegradationSpace.isotropic(4))

@@ -66,7 +66,7 @@ def batches(count: int, device: str = "cpu") -> list[Batch]:
     for _ in range(count):
         query, key = torch.rand(2, 3, 3, 12, 12, generator=generator)
         hr = torch.rand(3, 3, 24, 24, generator=generator)
-        code = DegradationSpace.anisotropic(2).sample(3, generator).code
+        code = DegradationSpace.anisotropic(2).sample(3, generator).encoding
         drawn.append(Batch(*(part.to(device) for part in (query, key, hr, code))))
     return drawn
 

@@ -43,7 +43,7 @@ def models() -> dict[str, network.BlindSR]:
     for place, name in enumerate(("model2", "model4", "model5")):
         torch.manual_seed(place)
         found[name] = network.build(name, 4, "smoke").eval()
-        found[name].sr.start_as_enlargement()
+        found[name].sr.init_as_nearest_neighbour()
     return found
 
 
@@ -85,7 +85,7 @@ def crops(explorer: widgets.Frame) -> dict[str, tuple[torch.Tensor, str]]:
 def restored(model, image: torch.Tensor, sigma: float, told: float | None = None) -> torch.Tensor:
     """What a model makes of a picture, written down once more and without the widget."""
     hr = crop_to_multiple(image, 4)
-    lr = degrade(hr[None], Degradations.isotropic(sigma, 4))
+    lr = degrade(hr[None], Degradations.isotropic(sigma, 4), backend="fast")
     with torch.inference_mode():
         if not isinstance(model, network.BlindSR):
             return model(lr)[0]

@@ -66,7 +66,8 @@ def psnrs(text: str) -> list[float]:
 def convolved(name: str, hr: torch.Tensor, true: float, told: float) -> tuple[list, torch.Tensor]:
     """What each DA convolution convolves with while the network runs, by a hook; and the SR."""
     model = weights.load(name)
-    lr, other = (degrade(hr[None], Degradations.isotropic(w, 4)) for w in (true, told))
+    widths = [Degradations.isotropic(w, 4) for w in (true, told)]
+    lr, other = (degrade(hr[None], width, backend="fast") for width in widths)
     seen = []
     for module in model.modules():
         if isinstance(module, DAConv):
@@ -114,7 +115,8 @@ def test_the_pictures_on_the_page_are_those_kernels_and_that_sr(lab, photos):
 def test_told_the_truth_it_is_the_model_itself(lab, photos):
     hr = photos[0][1]
     with torch.inference_mode():
-        sr = weights.load(MODEL4)(degrade(hr[None], Degradations.isotropic(1.2, 4)))[0]
+        lr = degrade(hr[None], Degradations.isotropic(1.2, 4), backend="fast")
+        sr = weights.load(MODEL4)(lr)[0]
     shown = titled(restored(lab), "SR, told the truth").transpose(2, 0, 1)
     np.testing.assert_allclose(shown, sr.clamp(0, 1).numpy() * 255, atol=1.01)
     assert restored(lab).count("<img") == 2  # and HR

@@ -68,7 +68,7 @@ class Restorations:
         picture, method, sigma = key
         hr, degradation = self.pictures[picture], Degradations.isotropic(sigma, self.scale)
         with torch.inference_mode():
-            lr = degrade(hr[None], degradation)
+            lr = degrade(hr[None], degradation, backend="fast")
             if method == BICUBIC:
                 sr = resize_bicubic(lr, self.scale)[0]
             else:

@@ -80,7 +80,7 @@ class Telling:
     def lr(self, case: Case) -> Tensor:
         """The picture degraded with the true isotropic blur, without noise, (3, H/s, W/s)."""
         degradation = Degradations.isotropic(case.true, self.networks[case.network].scale)
-        return degrade(self.hr(case)[None], degradation)[0]
+        return degrade(self.hr(case)[None], degradation, backend="fast")[0]
 
     @torch.inference_mode()
     def _representation(self, case: Case) -> Tensor:
@@ -93,10 +93,10 @@ class Telling:
     def predicted(self, case: Case, layer: int) -> Prediction:
         """What DA convolution number `layer`, from 1, predicts when it is told the width."""
         convolution = self.convolutions[case.network][layer - 1]
-        r = self.networks[case.network].sr.compress(self.representation(case))
+        compressed = self.networks[case.network].sr.compress(self.representation(case))
         return Prediction(
-            convolution.kernels(r)[0],
-            None if convolution.modulation is None else convolution.coefficients(r)[0],
+            convolution.kernels(compressed)[0],
+            None if convolution.modulation is None else convolution.coefficients(compressed)[0],
         )
 
     def _limit(self, network: str, picture: str, layer: int) -> float:

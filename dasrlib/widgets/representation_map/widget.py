@@ -76,7 +76,7 @@ class Known:
         self.names: list[str] = []
         for name, square in squares(images):
             hr = crop_to_multiple(square, scale)[None].expand(len(widths), -1, -1, -1)
-            self.lr += degrade(hr, Degradations.isotropic(list(widths), scale))
+            self.lr += degrade(hr, Degradations.isotropic(list(widths), scale), backend="fast")
             self.names += [name] * len(widths)
         self.widths = self.levels * (len(self.lr) // len(widths))
 
@@ -281,7 +281,7 @@ def representation_map(
 
     def lr() -> Tensor:
         hr = crop_to_multiple(pictures[controls.picture.value], scale)[None]
-        return degrade(hr, controls.degradation(), torch.Generator().manual_seed(0))
+        return degrade(hr, controls.degradation(), torch.Generator().manual_seed(0), "fast")
 
     def compute() -> None:
         if layout.value == "tsne" and any("tsne" not in vars(c.atlas) for c in courses):

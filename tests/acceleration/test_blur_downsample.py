@@ -1,4 +1,4 @@
-"""§3.1: blur and reduction in one step are the blur, then the resampling, borders included."""
+"""§3.1: blur and downsampling in one step are the blur, then the resizing, borders included."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from dasrlib import degradation, resampling
-from dasrlib.acceleration import blur_downsample
-from dasrlib.acceleration.blur_downsample import blur_and_reduce
+from dasrlib.acceleration import blur_downsample as module
+from dasrlib.acceleration.blur_downsample import blur_downsample
 from dasrlib.bench.blur import VARIANTS
 from dasrlib.degradation import Degradations
 from dasrlib.resampling import blur, resize_bicubic
@@ -39,23 +39,55 @@ KINDS = [
 
 @pytest.mark.parametrize("separable", [False, True])
 @pytest.mark.parametrize(("scale", "size", "k"), KINDS)
-def test_one_step_is_blur_then_reduction(scale, size, k, separable):
+def test_one_step_is_blur_then_downsampling(scale, size, k, separable):
     hr = numbers(2, 3, scale * size[0], scale * size[1])
     if separable:
         kernels = numbers(2, k, 1, seed=1) * numbers(2, 1, k, seed=2)  # no symmetry, each another
     else:
         kernels = numbers(2, k, k, seed=1)
     kernels /= kernels.sum((1, 2), keepdim=True)
-    got = blur_and_reduce(hr, kernels, scale, separable)
+    got = blur_downsample(hr, kernels, scale, separable)
     # The matrices are kept in float32, and where the reflection puts two of its weights on one
     # pixel, their sum is rounded to it: 6e-8 of a weight, at most 0.3 in each direction.
     torch.testing.assert_close(got, in_turn(hr, kernels, scale), rtol=0, atol=1e-8)
 
 
+def test_the_reference_is_the_plain_line():
+    d = Degradations.isotropic([0.5, 2.0], 4)
+    hr = numbers(2, 3, 40, 48).float()
+    got = blur_downsample(hr, d.kernels, 4, d.separable, backend="reference")
+    assert torch.equal(got, in_turn(hr, d.kernels, 4))
+
+
+def test_a_misspelt_backend_is_refused():
+    d, hr = Degradations.isotropic(1.0, 4), numbers(1, 3, 32, 32).float()
+    sentence = r"backend must be one of .*'fast'.*, got 'quick'"
+    with pytest.raises(ValueError, match=sentence):
+        blur_downsample(hr, d.kernels, 4, backend="quick")
+    with pytest.raises(ValueError, match=sentence):
+        degradation.degrade(hr, d, backend="quick")
+
+
+@pytest.mark.parametrize("name", ["isotropic", "anisotropic"])
+def test_degrade_is_the_same_in_both_backends(name):
+    hr = numbers(4, 3, 96, 96).float()
+    space = getattr(degradation.DegradationSpace, name)(4)
+    d = space.sample(4, torch.Generator().manual_seed(3))
+    plain, fast = (
+        degradation.degrade(hr, d, torch.Generator().manual_seed(0), backend) * 255
+        for backend in ("reference", "fast")
+    )
+    # Before rounding the two differ by 1e-3 of a grey level at most (see below), so only values
+    # that close to a half, one in a thousand, may round to neighbouring levels.
+    assert (plain - fast).abs().max() < 1.001
+    assert ((plain - fast).abs() > 0.5).float().mean() < 2e-3
+    assert plain.std() > 10
+
+
 @pytest.mark.parametrize("separable", [False, True])
 def test_one_kernel_serves_all_images(separable):
     hr, kernel = numbers(3, 3, 40, 48), degradation.isotropic_kernels(1.5).double()
-    got = blur_and_reduce(hr, kernel, 4, separable)
+    got = blur_downsample(hr, kernel, 4, separable)
     # An isotropic kernel of float32 numbers is an outer product to 6e-8 of its largest entry.
     torch.testing.assert_close(got, in_turn(hr, kernel, 4), rtol=0, atol=1e-6)
 
@@ -67,7 +99,7 @@ def test_float32_stays_within_the_golden_tolerance(scale):
     aniso = Degradations.anisotropic([0.2, 4.0, 3.5, 1.0], [4.0, 4.0, 1.5, 0.3], 0.5, scale)
     for d in (iso, aniso):
         exact = in_turn(hr, d.kernels.double(), scale)
-        got = blur_and_reduce(hr.float(), d.kernels, scale, d.is_separable)
+        got = blur_downsample(hr.float(), d.kernels, scale, d.separable)
         assert (got - exact).abs().max() * 255 < 1e-3  # of a grey level
 
 
@@ -80,23 +112,23 @@ def test_what_blur_refuses_is_refused(separable):
         (torch.ones(1, 21, 21) / 441, image[..., :8], "24×8 is too small for a 21×21 kernel"),
     ]:
         with pytest.raises(ValueError, match=sentence):
-            blur_and_reduce(picture, kernels, 4, separable)
+            blur_downsample(picture, kernels, 4, separable)
 
 
 def test_what_inference_cached_can_be_differentiated_through():
     for cached in (
         resampling.resize_matrix,
-        blur_downsample._shifted_band,
-        blur_downsample._windows,
+        module._shifted_band,
+        module._windows,
     ):
         cached.cache_clear()
     hr, kernel = numbers(1, 3, 32, 32).float(), degradation.isotropic_kernels(1.0)
     for separable in (False, True):
         with torch.inference_mode():
-            expected = blur_and_reduce(hr, kernel, 2, separable)
+            expected = blur_downsample(hr, kernel, 2, separable)
             resize_bicubic(hr, 2)
         asked, asked_kernel = hr.clone().requires_grad_(), kernel.clone().requires_grad_()
-        out = blur_and_reduce(asked, asked_kernel, 2, separable)
+        out = blur_downsample(asked, asked_kernel, 2, separable)
         assert torch.equal(out.detach(), expected)
         (out.sum() + resize_bicubic(asked, 2).sum()).backward()
         # Of weights that sum to 1 each HR pixel's shares sum to what one pixel is worth; the
@@ -114,7 +146,7 @@ def test_the_variants_measured_beside_it_are_the_same(name, scale):
         Degradations.anisotropic(3.0, 1.0, 0.3, scale),
     ):
         got = VARIANTS[name](hr, d)
-        chosen = blur_and_reduce(hr, d.kernels, scale, d.is_separable)
+        chosen = blur_downsample(hr, d.kernels, scale, d.separable)
         # As above: float32 kernels are separable to 1e-7.
         torch.testing.assert_close(got, chosen, rtol=0, atol=1e-6)
 
@@ -125,14 +157,14 @@ def test_the_variants_measured_beside_it_are_the_same(name, scale):
 def test_a_gpu_gives_the_same_and_is_not_waited_for(name):
     hr = numbers(4, 3, 96, 96).float()
     d = getattr(degradation.DegradationSpace, name)(4).sample(4)
-    expected = blur_and_reduce(hr, d.kernels, 4, d.is_separable)
+    expected = blur_downsample(hr, d.kernels, 4, d.separable)
     on_gpu = hr.cuda()
-    degradation.degrade(on_gpu, d)  # fills the caches
+    degradation.degrade(on_gpu, d, backend="fast")  # fills the caches
     torch.cuda.set_sync_debug_mode("error")
     try:
-        degradation.degrade(on_gpu, d, torch.Generator("cuda"))
+        degradation.degrade(on_gpu, d, torch.Generator("cuda"), "fast")
         kernels = d.to("cuda").kernels
-        got = blur_and_reduce(on_gpu, kernels, 4, d.is_separable)
+        got = blur_downsample(on_gpu, kernels, 4, d.separable)
         full = blur(on_gpu, kernels)
     finally:
         torch.cuda.set_sync_debug_mode("default")
