@@ -14,7 +14,7 @@ from dasrlib import errors, paper, profiles
 from dasrlib.da_conv import ConcatConv, DAConv
 from dasrlib.degradation import Degradations, check_scale
 from dasrlib.profiles import Profile, Sizes
-from dasrlib.representation import DIMENSION, Encoder
+from dasrlib.representation import DIMENSION, Encoder, EncoderInput
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class DASR(nn.Module):
         self.tail = nn.Sequential(*upsampler, nn.Conv2d(t, 3, 3, padding=1))
 
     @torch.no_grad()
-    def start_as_enlargement(self) -> None:
+    def init_as_nearest_neighbour(self) -> None:
         """Initialises the weights so that the untrained network repeats every LR pixel s × s times.
 
         Of each layer outside the body the first three channels carry the colours through, and what
@@ -196,7 +196,7 @@ class BlindSR(nn.Module):
         scale: int,
         sizes: Sizes | None = None,
         model: str = "model4",
-        encoder_input: str = "rgb",
+        encoder_input: EncoderInput = "rgb",
         patch: int | None = None,
     ) -> None:
         super().__init__()
@@ -250,8 +250,9 @@ def build(model: str, scale: int = 4, profile: str = "laptop") -> BlindSR:
 
 def of_profile(model: str, scale: int, profile: Profile) -> BlindSR:
     """An untrained model for a profile (§4.2); the paper's RGB encoder sees whole pictures."""
-    patch = profile.patch if profile.encoder_input == "high-pass" else None
-    return BlindSR(scale, profile.sizes, model, profile.encoder_input, patch)
+    encoder_input = profile.recipe.encoder_input
+    patch = None if encoder_input == "rgb" else profile.patch
+    return BlindSR(scale, profile.sizes, model, encoder_input, patch)
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from dasrlib import errors, paper
+from dasrlib.representation import IN_BATCH, MOCO, ContrastiveRecipe
 
 
 @dataclass(frozen=True)
 class Sizes:
     """How large the SR network is. The defaults are the paper's (§3.2.2).
 
-    tail_channels: the width of the upsampler; at the full 64 it costs more than 6 DA blocks.
+    Args:
+        groups: residual groups.
+        blocks: DA blocks in each group.
+        channels: of the features.
+        reduction: how many times narrower the channel modulation is inside.
+        tail_channels: of the upsampler; at the full 64 it costs more than 6 DA blocks.
     """
 
     groups: int = paper.GROUPS
@@ -24,35 +30,54 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of training: how many iterations, and the learning rate over them.
+    """One stage of training: how many iterations, and the learning rate over them (§4.1).
 
-    schedule: "cosine" (to zero, after a warm-up) or "steps" (times `factor` after each of
-    `milestones`, in iterations).
+    Args:
+        iterations: how many.
+        lr: the learning rate, at its highest.
+        schedule: "cosine" (to zero, after a warm-up) or "steps" (times `factor` after each of
+            `milestones`).
+        warmup: iterations in which a cosine climbs to lr.
+        milestones: iterations.
+        factor: of each step.
+        batch: pictures in a batch, two patches of each.
+
+    Raises:
+        ValueError: for another schedule.
     """
 
     iterations: int
     lr: float
-    schedule: str = "cosine"
+    schedule: Literal["cosine", "steps"] = "cosine"
     warmup: int = 0
     milestones: tuple[int, ...] = ()
     factor: float = 1.0
     batch: int = 32
 
-
-def learning_rate(stage: Stage, iteration: int) -> float:
-    """The learning rate of a stage's iteration, counted from 0 (§4.1)."""
-    if stage.schedule == "steps":
-        return stage.lr * stage.factor ** sum(iteration >= m for m in stage.milestones)
-    warm = min(1.0, (iteration + 1) / (stage.warmup + 1))
-    return stage.lr * warm * 0.5 * (1 + math.cos(math.pi * iteration / stage.iterations))
+    def __post_init__(self) -> None:
+        errors.check_choices(self)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """One column of the table. Patches are in LR pixels, `data` lists names for data.images.
+    """One column of the table.
 
-    recipe: "moco", the paper's contrastive learning, or "in-batch", for short schedules.
-    start_as_enlargement: the SR network starts by repeating pixels, not at random.
+    Args:
+        name: of the profile.
+        purpose: what it is for, and what its results may claim.
+        sizes: of the SR network.
+        data: names for data.images, to train on.
+        held_out: how many pictures of the first of them are kept for choices.
+        patch: the side of a training patch, in LR pixels.
+        stage1: the encoder alone on L_degrad.
+        stage2: everything on L_SR + L_degrad.
+        recipe: how the encoder is taught.
+        init_as_nearest_neighbour: the SR network starts by repeating pixels, not at random.
+        validate_every: iterations of stage 2 between two measurements on the held-out pictures.
+        checkpoint_minutes: minutes between two checkpoints.
+
+    Raises:
+        ValueError: for a recipe with GroupNorm, which only the recipe study trains.
     """
 
     name: str
@@ -63,14 +88,22 @@ class Profile:
     patch: int
     stage1: Stage
     stage2: Stage
-    recipe: str
-    encoder_input: str
-    temperature: float
-    start_as_enlargement: bool
-    queue_size: int = paper.QUEUE_SIZE
-    momentum: float = paper.MOMENTUM
+    recipe: ContrastiveRecipe
+    init_as_nearest_neighbour: bool = True
     validate_every: int = 1000
     checkpoint_minutes: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.recipe.batchnorm == "group":
+            raise ValueError(
+                "a profile's encoder has BatchNorm: choose a recipe with "
+                "batchnorm='joint' or 'split', got 'group'"
+            )
+
+    @property
+    def is_plumbing(self) -> bool:
+        """Whether its numbers mean nothing: it only shows that every line runs."""
+        return self.name == "smoke"
 
 
 PROFILES = {
@@ -85,10 +118,7 @@ PROFILES = {
             patch=16,
             stage1=Stage(iterations=10, lr=5e-4, batch=4),
             stage2=Stage(iterations=10, lr=5e-4, batch=4),
-            recipe="in-batch",
-            encoder_input="high-pass",
-            temperature=0.1,
-            start_as_enlargement=True,
+            recipe=IN_BATCH,
             validate_every=5,
         ),
         Profile(
@@ -100,10 +130,7 @@ PROFILES = {
             patch=32,
             stage1=Stage(iterations=200, lr=1e-3, warmup=20, batch=16),
             stage2=Stage(iterations=5800, lr=8e-4, warmup=100, batch=8),
-            recipe="in-batch",
-            encoder_input="high-pass",
-            temperature=0.1,
-            start_as_enlargement=True,
+            recipe=IN_BATCH,
             validate_every=500,
         ),
         Profile(
@@ -115,10 +142,7 @@ PROFILES = {
             patch=48,
             stage1=Stage(iterations=2000, lr=1e-3, warmup=100, batch=32),
             stage2=Stage(iterations=30_000, lr=4e-4, warmup=500, batch=32),
-            recipe="in-batch",
-            encoder_input="high-pass",
-            temperature=0.1,
-            start_as_enlargement=True,
+            recipe=IN_BATCH,
         ),
         Profile(
             name="paper",
@@ -133,10 +157,8 @@ PROFILES = {
             stage2=Stage(
                 500_000, 1e-4, "steps", milestones=(125_000, 250_000, 375_000), factor=0.5
             ),
-            recipe="moco",
-            encoder_input="rgb",
-            temperature=paper.TEMPERATURE,
-            start_as_enlargement=False,
+            recipe=MOCO,
+            init_as_nearest_neighbour=False,
             checkpoint_minutes=10.0,
         ),
     )
@@ -144,23 +166,20 @@ PROFILES = {
 
 
 def get(name: str) -> Profile:
-    """The profile of that name; raises ValueError with the nearest one for an unknown name."""
+    """The profile of that name.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest one.
+    """
     if name not in PROFILES:
         raise ValueError(errors.unknown("profile", name, PROFILES))
     return PROFILES[name]
 
 
-def with_papers_recipe(profile: Profile) -> Profile:
-    """A short profile with the paper's way to teach the encoder in place of its own (§3.2.1).
+# MoCo for a schedule that is a hundred times shorter than the paper's.
+MOCO_4096 = replace(MOCO, queue_size=4096, momentum=0.995)
 
-    RGB input, MoCo's queue and its temperature; queue and momentum are scaled to a schedule that is
-    a hundred times shorter.
-    """
-    return replace(
-        profile,
-        recipe="moco",
-        encoder_input="rgb",
-        temperature=paper.TEMPERATURE,
-        queue_size=paper.QUEUE_SIZE // 2,
-        momentum=0.995,
-    )
+
+def with_moco_recipe(profile: Profile) -> Profile:
+    """A short profile with MOCO_4096 in place of its own recipe: RGB input, a queue (§3.2.1)."""
+    return replace(profile, recipe=MOCO_4096)

@@ -289,11 +289,11 @@ def test_bfloat16_autocast_agrees(model, size):
 @torch.no_grad()
 @pytest.mark.parametrize("profile", ["smoke", "laptop"])
 @pytest.mark.parametrize("scale", SCALES)
-def test_start_as_enlargement_repeats_pixels(scale, profile):
+def test_init_as_nearest_neighbour_repeats_pixels(scale, profile):
     built, lr = build("model4", scale, profile).eval(), pictures(2, 12, 10)
     nearest = F.interpolate(lr, scale_factor=scale, mode="nearest")
     before = (built(lr) - nearest).abs().mean()
-    built.sr.start_as_enlargement()
+    built.sr.init_as_nearest_neighbour()
     after = (built(lr) - nearest).abs().mean()
     # What comes from the other channels starts at a tenth of its size: small, not zero.
     assert after < 0.05

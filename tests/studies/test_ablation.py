@@ -131,7 +131,7 @@ def test_the_rows_say_how_well_representations_tell_widths_apart(finished):
     for name in ("model1", "model4"):
         model = weights.load(finished.path(name, 3) / "weights.safetensors")
         vectors, owners, labels = evaluation.representations(model, PROBED, widths)
-        numbers = probes.read_outs(vectors, labels, owners)
+        numbers = probes.probe_all(vectors, labels, owners)
         # The rows keep four decimals.
         for key in ("knn", "r2"):
             assert rows[name]["read"][key] == pytest.approx(numbers[key], abs=6e-5)

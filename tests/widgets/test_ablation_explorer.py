@@ -43,7 +43,7 @@ def models() -> dict[str, network.BlindSR]:
     for place, name in enumerate(("model2", "model4", "model5")):
         torch.manual_seed(place)
         found[name] = network.build(name, 4, "smoke").eval()
-        found[name].sr.start_as_enlargement()
+        found[name].sr.init_as_nearest_neighbour()
     return found
 
 
