@@ -11,48 +11,27 @@ from dasrlib.representation import IN_BATCH, MOCO, ContrastiveRecipe
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the SR network is. The defaults are the paper's (§3.2.2).
+    """How large the SR network is. The defaults are the paper's (§3.2.2)."""
 
-    Args:
-        groups: residual groups.
-        blocks: DA blocks in each group.
-        channels: of the features.
-        reduction: how many times narrower the channel modulation is inside.
-        tail_channels: of the upsampler; at the full 64 it costs more than 6 DA blocks.
-    """
-
-    groups: int = paper.GROUPS
-    blocks: int = paper.BLOCKS
+    groups: int = paper.GROUPS  # residual groups
+    blocks: int = paper.BLOCKS  # DA blocks in each group
     channels: int = paper.FEATURES
-    reduction: int = paper.REDUCTION
-    tail_channels: int = paper.FEATURES
+    reduction: int = paper.REDUCTION  # how many times narrower the channel modulation is inside
+    tail_channels: int = paper.FEATURES  # of the upsampler; 64 cost more than 6 DA blocks
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of training: how many iterations, and the learning rate over them (§4.1).
-
-    Args:
-        iterations: how many.
-        lr: the learning rate, at its highest.
-        schedule: "cosine" (to zero, after a warm-up) or "steps" (times `factor` after each of
-            `milestones`).
-        warmup: iterations in which a cosine climbs to lr.
-        milestones: iterations.
-        factor: of each step.
-        batch: pictures in a batch, two patches of each.
-
-    Raises:
-        ValueError: for another schedule.
-    """
+    """One stage of training: how many iterations, and the learning rate over them (§4.1)."""
 
     iterations: int
-    lr: float
+    lr: float  # the highest learning rate
+    # To zero along a cosine, after a warm-up; or times `factor` after each of `milestones`.
     schedule: Literal["cosine", "steps"] = "cosine"
-    warmup: int = 0
-    milestones: tuple[int, ...] = ()
+    warmup: int = 0  # iterations
+    milestones: tuple[int, ...] = ()  # iterations
     factor: float = 1.0
-    batch: int = 32
+    batch: int = 32  # pictures; two patches of each
 
     def __post_init__(self) -> None:
         errors.check_choices(self)
@@ -60,44 +39,25 @@ class Stage:
 
 @dataclass(frozen=True)
 class Profile:
-    """One column of the table.
-
-    Args:
-        name: of the profile.
-        purpose: what it is for, and what its results may claim.
-        sizes: of the SR network.
-        data: names for data.images, to train on.
-        held_out: how many pictures of the first of them are kept for choices.
-        patch: the side of a training patch, in LR pixels.
-        stage1: the encoder alone on L_degrad.
-        stage2: everything on L_SR + L_degrad.
-        recipe: how the encoder is taught.
-        init_as_nearest_neighbour: the SR network starts by repeating pixels, not at random.
-        validate_every: iterations of stage 2 between two measurements on the held-out pictures.
-        checkpoint_minutes: minutes between two checkpoints.
-
-    Raises:
-        ValueError: for a recipe with GroupNorm, which only the recipe study trains.
-    """
+    """One column of the table."""
 
     name: str
     purpose: str
     sizes: Sizes
-    data: tuple[str, ...]
-    held_out: int
-    patch: int
-    stage1: Stage
-    stage2: Stage
+    data: tuple[str, ...]  # names for data.images, to train on
+    held_out: int  # pictures of the first of them that are kept for choices
+    patch: int  # LR pixels
+    stage1: Stage  # the encoder alone on L_degrad
+    stage2: Stage  # everything on L_SR + L_degrad
     recipe: ContrastiveRecipe
-    init_as_nearest_neighbour: bool = True
-    validate_every: int = 1000
+    init_as_nearest_neighbour: bool = True  # the SR network starts by repeating pixels
+    validate_every: int = 1000  # iterations of stage 2
     checkpoint_minutes: float = 2.0
 
     def __post_init__(self) -> None:
         if self.recipe.batchnorm == "group":
             raise ValueError(
-                "a profile's encoder has BatchNorm: choose a recipe with "
-                "batchnorm='joint' or 'split', got 'group'"
+                "only the recipe study has GroupNorm: set batchnorm='joint' or 'split'"
             )
 
     @property
@@ -166,11 +126,7 @@ PROFILES = {
 
 
 def get(name: str) -> Profile:
-    """The profile of that name.
-
-    Raises:
-        ValueError: for an unknown name, with the nearest one.
-    """
+    """The profile of that name; raises ValueError with the nearest one for an unknown name."""
     if name not in PROFILES:
         raise ValueError(errors.unknown("profile", name, PROFILES))
     return PROFILES[name]

@@ -23,14 +23,7 @@ EncoderInput = Literal["rgb", "high-pass", "high-pass-unnormalised"]
 
 
 def luminance_and_detail(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Luminance, and what of it is finer than its 5×5 mean.
-
-    Args:
-        images: (B, 3, H, W) in [0, 1].
-
-    Returns:
-        Two tensors (B, 1, H, W).
-    """
+    """Luminance, and what of it is finer than its 5×5 mean: (B, 3, H, W) -> two (B, 1, H, W)."""
     r, g, b = images.split(1, dim=1)
     luminance = 0.299 * r + 0.587 * g + 0.114 * b
     mean = F.avg_pool2d(F.pad(luminance, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
@@ -40,11 +33,7 @@ def luminance_and_detail(images: Tensor) -> tuple[Tensor, Tensor]:
 def high_pass(images: Tensor) -> Tensor:
     """What blur changes and content hardly does: luminance minus its 5×5 mean, at unit deviation.
 
-    Args:
-        images: (B, 3, H, W) in [0, 1].
-
-    Returns:
-        (B, 1, H, W). Colour, brightness and contrast are gone.
+    images: (B, 3, H, W) in [0, 1]. Returns (B, 1, H, W); colour, brightness and contrast are gone.
     """
     luminance, detail = luminance_and_detail(images)
     # Over the patch's own deviation, so that a faint texture counts like a strong one. The small
@@ -126,33 +115,21 @@ class ContrastiveRecipe:
     """One way to teach the encoder. The defaults are the short profiles' recipe; MOCO is the
     paper's (§3.2.1).
 
-    Args:
-        encoder_input: what the encoder sees (see Encoder).
-        negatives: the other keys of the "batch", old keys in a "queue", or "both".
-        queue_size: how many old keys are kept; 0 without a queue.
-        momentum: the share of its weights that a key encoder keeps in each step; 0: no key encoder,
-            the encoder itself computes the keys.
-        temperature: τ, above 0.
-        batchnorm: "joint": one pass over queries and keys; "split": a pass each; "group": a pass
-            each, with GroupNorm.
-        key_gradient: whether the loss also passes a gradient through the keys.
-        positives: two patches of the "same-picture", or of two pictures with the
-            "same-degradation".
-        supervised: no contrast at all; the kernel width is regressed from its label.
-
-    Raises:
-        ValueError: for a misspelt choice, or parts that do not fit together.
+    Raises ValueError for a misspelt choice, or parts that do not fit together.
     """
 
-    encoder_input: EncoderInput = "high-pass"
+    encoder_input: EncoderInput = "high-pass"  # see Encoder
+    # The negatives: the other keys of the batch, old keys in a queue, or both.
     negatives: Literal["batch", "queue", "both"] = "batch"
-    queue_size: int = 0
-    momentum: float = 0.0
-    temperature: float = 0.1
+    queue_size: int = 0  # old keys that are kept
+    momentum: float = 0.0  # what a key encoder keeps of its weights in a step; 0: no key encoder
+    temperature: float = 0.1  # τ
+    # One pass over queries and keys, a pass each, or a pass each with GroupNorm.
     batchnorm: Literal["joint", "split", "group"] = "joint"
-    key_gradient: bool = True
+    key_gradient: bool = True  # the loss also passes a gradient through the keys
+    # Two patches of one picture, or of two pictures with one degradation.
     positives: Literal["same-picture", "same-degradation"] = "same-picture"
-    supervised: bool = False
+    supervised: bool = False  # no contrast: the kernel width is regressed from its label
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -161,11 +138,6 @@ class ContrastiveRecipe:
             raise ValueError(
                 f"queue_size must be {expected} with negatives={self.negatives!r}, "
                 f"got {self.queue_size}"
-            )
-        if not (0 <= self.momentum < 1 and self.temperature > 0):
-            raise ValueError(
-                "momentum must be in [0, 1) and temperature above 0, "
-                f"got {self.momentum} and {self.temperature}"
             )
         if self.momentum and (self.key_gradient or self.batchnorm == "joint"):
             raise ValueError(
@@ -203,7 +175,7 @@ class ContrastiveLearner(nn.Module):
     negatives.
 
     Args:
-        encoder: the encoder to teach.
+        encoder: the encoder to teach, with the recipe's input.
         recipe: how.
     """
 
@@ -213,9 +185,7 @@ class ContrastiveLearner(nn.Module):
     def __init__(self, encoder: Encoder, recipe: ContrastiveRecipe = IN_BATCH) -> None:
         super().__init__()
         self.recipe, self.query_encoder = recipe, encoder
-        self.key_encoder = (
-            copy.deepcopy(encoder).requires_grad_(False) if recipe.momentum else None
-        )
+        self.key_encoder = copy.deepcopy(encoder).requires_grad_(False) if recipe.momentum else None
         self.regressor = nn.Linear(DIMENSION, 1) if recipe.supervised else None
         if recipe.queue_size:
             queue = F.normalize(torch.randn(DIMENSION, recipe.queue_size), dim=0)
@@ -251,20 +221,18 @@ class ContrastiveLearner(nn.Module):
             p2 = l2_normalise((self.key_encoder or self.query_encoder)(key)[1])
         return representation[: len(query)], p1, p2 if self.recipe.key_gradient else p2.detach()
 
-    def forward(self, query: Tensor, key: Tensor, widths: Tensor | None = None) -> ContrastiveOutput:
+    def forward(
+        self, query: Tensor, key: Tensor, widths: Tensor | None = None
+    ) -> ContrastiveOutput:
         """The loss of a batch; in training the queue and the key encoder move on too.
 
         Args:
-            query: (B, 3, P, P), a patch of each of B pictures.
+            query: (B, 3, P, P), a patch of each of B pictures; B ≥ 2 for in-batch negatives.
             key: (B, 3, P, P), another patch with the same degradation.
-            widths: (B,), the labels of a supervised recipe, which no other reads.
+            widths: (B,), the labels of a supervised recipe; no other recipe reads them.
 
         Returns:
-            ContrastiveOutput. The positive's logit comes first, or, where the batch's keys are
-            candidates, on the diagonal.
-
-        Raises:
-            ValueError: for one picture, where the batch's keys are the negatives.
+            The positives' logits stand on the diagonal; of MoCo, in the first column.
         """
         b, negatives = len(query), self.recipe.negatives
         if self.regressor is not None:
@@ -273,22 +241,23 @@ class ContrastiveLearner(nn.Module):
             predicted = self.regressor(representation.float())  # (B, 1)
             loss = F.mse_loss(predicted[:, 0], widths)
             return ContrastiveOutput(loss, representation, predicted, torch.zeros_like(loss))
-        if b < 2 and negatives == "batch":
+        if negatives == "batch" and b < 2:
             raise ValueError(f"in-batch negatives need a batch of at least 2 pictures, got {b}")
         if self.training:
             self._update_key_encoder()
         representation, p1, p2 = self._embed(query, key)  # (B, 256) each
         # Divided by τ, a similarity in bfloat16 would be off by 0.05: autocast ends here.
         with torch.autocast(query.device.type, enabled=False):
-            with_keys = p1 @ p2.T / self.recipe.temperature  # (B, B), p_i¹·p_j²/τ
+            tau = self.recipe.temperature
+            with_keys = p1 @ p2.T / tau  # (B, B), p_i¹·p_j²/τ
             diagonal = torch.arange(b, device=with_keys.device)
             in_batch = info_nce(with_keys, diagonal)
             if negatives == "batch":  # both ways: each key also looks for its query
                 loss = (in_batch + info_nce(with_keys.T, diagonal)) / 2
                 return ContrastiveOutput(loss, representation, with_keys, in_batch.detach())
             # A copy of the queue: it changes below, before the backward pass.
-            with_queue = p1 @ self.queue.clone() / self.recipe.temperature  # (B, Q), p_i¹·p_queue^j/τ
-            if negatives == "queue":  # the paper's: p_i¹·p_i²/τ first, then the queue
+            with_queue = p1 @ self.queue.clone() / tau  # (B, Q), p_i¹·p_queue^j/τ
+            if negatives == "queue":  # MoCo: p_i¹·p_i²/τ first, then the queue
                 logits = torch.cat([with_keys.diagonal()[:, None], with_queue], dim=1)  # (B, 1 + Q)
                 positive = torch.zeros_like(diagonal)
             else:

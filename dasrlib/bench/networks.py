@@ -99,7 +99,7 @@ class Training:
 
     def check(self) -> Check:
         seed = int(torch.randint(1 << 20, ()))
-        # The second step shows the first one's update; a recorded one is replayed after WARMUP_ITERATIONS.
+        # The second step shows the first one's update; a captured one is replayed from then on.
         steps = WARMUP_ITERATIONS + 2 if self.device.type == "cuda" else 2
         with tf32(self.dtype == "tf32"):
             ours = self.start(seed, False)
@@ -236,7 +236,9 @@ class Enlargement:
         self.tolerance = TOLERANCES[self.dtype]
 
     def _network(self) -> BlindSR:
-        return BlindSR(SCALE, self.profile.sizes, "model4", self.profile.recipe.encoder_input).eval()
+        return BlindSR(
+            SCALE, self.profile.sizes, "model4", self.profile.recipe.encoder_input
+        ).eval()
 
     def _run(self, model: BlindSR, images: Tensor) -> Tensor:
         number = getattr(torch, self.dtype, torch.float32)  # tf32 is float32 in memory

@@ -1,4 +1,4 @@
-"""§3.2.1 Ways to teach the encoder: the short profiles' recipe and MoCo, changed one part at a time.
+"""§3.2.1 Ways to teach the encoder: the short recipe and MoCo's, changed one part at a time.
 
 A trial trains an encoder alone for a few hundred iterations. recipe_study judges them.
 """
@@ -29,6 +29,8 @@ LOG_EVERY = 10  # iterations
 
 # MoCo for the trials, which have 400 iterations in place of the paper's 100,000.
 MOCO_1024 = replace(MOCO, queue_size=1024, momentum=0.99)
+
+
 @dataclass(frozen=True)
 class Trial:
     """A row of the study: a recipe, and its title in the figures."""
@@ -41,9 +43,7 @@ TRIALS = {
     "moco": Trial("MoCo, queue 1024", MOCO_1024),
     "moco-both": Trial("MoCo, and the batch as negatives", replace(MOCO_1024, negatives="both")),
     "moco-groupnorm": Trial("MoCo, with GroupNorm", replace(MOCO_1024, batchnorm="group")),
-    "moco-high-pass": Trial(
-        "MoCo, high-pass input", replace(MOCO_1024, encoder_input="high-pass")
-    ),
+    "moco-high-pass": Trial("MoCo, high-pass input", replace(MOCO_1024, encoder_input="high-pass")),
     "short": Trial("short", IN_BATCH),
     "short-rgb": Trial("short, RGB input", replace(IN_BATCH, encoder_input="rgb")),
     "short-unnormalised": Trial(

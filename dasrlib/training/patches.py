@@ -42,18 +42,12 @@ def cut(picture: Tensor, top: int, left: int, patch: int, turn: int) -> Tensor:
 class PatchPairs:
     """Draws pairs of patches from pictures that are held as uint8, where the patches are wanted.
 
-    Args:
-        images: (name, (3, H, W)) pairs, uint8 or floats in [0, 1].
-        patch: the side, in HR pixels.
-        device: of the patches; the pictures lie there too where half of its free memory holds them.
-
-    Raises:
-        ValueError: no pictures, or one smaller than a patch.
+    images: (name, (3, H, W)) pairs, uint8 or floats in [0, 1]. patch: in HR pixels. device: of the
+    patches; the pictures lie there too where half of its free memory holds them. Raises ValueError
+    for a picture smaller than a patch.
     """
 
-    def __init__(
-        self, images: Pictures, patch: int, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, images: Pictures, patch: int, device: torch.device | str = "cpu") -> None:
         if not images:
             raise ValueError("there are no pictures to draw patches from")
         for name, image in images:
@@ -87,13 +81,8 @@ class PatchPairs:
 
         The pictures are drawn with replacement; both patches of a picture get the same one of the
         eight flips and turns, as the released code flips the picture before it cuts.
-
-        Args:
-            batch: B.
-            generator: the CPU's, whatever the device: the same seed gives the same patches.
-
-        Returns:
-            (B, 2, 3, P, P) in [0, 1], on the device.
+        The generator is the CPU's, whatever the device: the same seed gives the same patches.
+        Returns (B, 2, 3, P, P) in [0, 1], on the device.
         """
         chosen = torch.randint(len(self.picture_starts), (batch,), generator=generator)
         places = torch.rand(batch, 2, 2, generator=generator)

@@ -38,7 +38,7 @@ VALIDATION_CROP = 192  # HR pixels
 
 @contextmanager
 def deferred_interrupt() -> Iterator[list[int]]:
-    """The first Ctrl-C only fills the list, so that no iteration is cut; a second one interrupts."""
+    """The first Ctrl-C only fills the list, so that no iteration is cut; a second interrupts."""
     received: list[int] = []
 
     def defer(number: int, frame: FrameType | None) -> None:
@@ -47,7 +47,7 @@ def deferred_interrupt() -> Iterator[list[int]]:
         received.append(number)
 
     before = signal.getsignal(signal.SIGINT)
-    # Only the main thread may handle signals. A job that ignores Ctrl-C (nohup) goes on ignoring it.
+    # Only the main thread may handle signals; and a job that ignores Ctrl-C (nohup) goes on so.
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield received
         return
@@ -152,7 +152,7 @@ class Run:
         return ContrastiveLearner(encoder, self.profile.recipe).to(self.device)
 
     def _stage_schedules(self) -> tuple[Stage, Stage]:
-        """Without a contrastive loss there is no stage 1, and stage 2 gets its iterations (§4.2)."""
+        """Without a contrastive loss there is no stage 1: stage 2 gets its iterations (§4.2)."""
         first, second = self.profile.stage1, self.profile.stage2
         if self.learner is None:
             both = first.iterations + second.iterations
@@ -167,8 +167,7 @@ class Run:
     def save_checkpoint(self) -> None:
         """Everything that resuming needs, written whole or not at all.
 
-        Raises:
-            FloatingPointError: a loss was NaN or infinite; the last checkpoint stays.
+        Raises FloatingPointError, and leaves the last one, where a loss was NaN or infinite.
         """
         state = {
             "dtype": str(self.dtype),
@@ -219,20 +218,10 @@ class Run:
         return evaluation.mean(evaluation.benchmark(self.model, self.held_out, degradations))
 
     def train(self, minutes: float | None = None, progress: bool = True) -> bool:
-        """Trains on from where the run is.
+        """Trains on from where the run is; returns whether it came to its end.
 
-        An interrupt (Ctrl-C) ends the iteration and leaves a checkpoint; a second one does not
-        wait.
-
-        Args:
-            minutes: stop cleanly, with a checkpoint, after this many minutes of this call.
-            progress: whether a bar is shown.
-
-        Returns:
-            Whether the run came to its end.
-
-        Raises:
-            FloatingPointError: a loss was NaN or infinite.
+        minutes: stop cleanly, with a checkpoint, after this many minutes of this call. An interrupt
+        (Ctrl-C) ends the iteration and leaves a checkpoint; a second one does not wait.
         """
         self.folder.path.mkdir(parents=True, exist_ok=True)
         self.folder.cut_log(self.iteration)  # of a run that was killed after its last checkpoint

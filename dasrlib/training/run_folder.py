@@ -34,18 +34,11 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + name, value
 
 
-def require_same_settings(
-    place: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]
-) -> None:
-    """Refuses to go on with a run that was begun with other settings.
+def require_same_settings(place: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raises ValueError where a run was begun with other settings, and names those that differ.
 
-    Args:
-        place: the folder or the file that holds it.
-        stored: its settings; what `asked` does not name is not compared.
-        asked: the settings now.
-
-    Raises:
-        ValueError: names each setting that differs, what is stored and what was asked for.
+    place: the folder or file that holds it. stored: its settings; what `asked` does not name is not
+    compared.
     """
     old = dict(_flat({name: stored.get(name) for name in asked}))
     new = dict(_flat(json.loads(json.dumps(asked))))  # as a file has it: no tuples
@@ -62,11 +55,7 @@ def require_same_settings(
 
 
 class RunFolder:
-    """The files of a run: a checkpoint, the log, which grows, and at its end the weights.
-
-    Args:
-        path: the folder; it need not exist.
-    """
+    """The files of a run: a checkpoint, the log, which grows, and at its end the weights."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -75,16 +64,10 @@ class RunFolder:
         self.weights = self.path / "weights.safetensors"
 
     def load(self, settings: Mapping[str, Any], device: torch.device) -> dict[str, Any] | None:
-        """The checkpoint, or None where there is none.
-
-        Raises:
-            ValueError: it is of a run with other settings than these.
-        """
+        """The checkpoint, None where there is none; raises what require_same_settings raises."""
         if not self.checkpoint.exists():
             return None
-        state: dict[str, Any] = torch.load(
-            self.checkpoint, map_location=device, weights_only=True
-        )
+        state: dict[str, Any] = torch.load(self.checkpoint, map_location=device, weights_only=True)
         require_same_settings(self.path, json.loads(state["identity"]), settings)
         return state
 

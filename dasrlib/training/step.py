@@ -36,18 +36,9 @@ def sample_batch(
     batch: int,
     iteration: int,
 ) -> Batch:
-    """An iteration's patches, degraded: from (seed, iteration) alone.
+    """An iteration's patches, degraded: from (seed, iteration) alone, on the device.
 
-    Args:
-        patches: cut in HR pixels, the scale times the LR patch.
-        space: of the degradations.
-        seed: of the run.
-        positives: of ContrastiveRecipe.
-        batch: B.
-        iteration: counted from 0.
-
-    Returns:
-        Batch, on the device of the patches.
+    positives: of the ContrastiveRecipe. batch: B.
     """
     number = seed * 1_000_003 + iteration
     generator = torch.Generator().manual_seed(number)
@@ -100,8 +91,8 @@ class Step:
     ) -> None:
         self.learner, self.model, self.dtype = learner, model, dtype
         # The encoder is part of both, and counted once.
-        self.modules = nn.ModuleList(m for m in (model, learner) if m is not None)
-        parameters = [p for p in self.modules.parameters() if p.requires_grad]
+        self.trained = nn.ModuleList(m for m in (model, learner) if m is not None)
+        parameters = [p for p in self.trained.parameters() if p.requires_grad]
         self.device = parameters[0].device
         cuda = self.device.type == "cuda"
         # A CUDA graph would repeat a rate that is a number for ever.
@@ -131,7 +122,7 @@ class Step:
     def losses(self, batch: Batch) -> Losses:
         """The losses of a batch."""
         l_sr = l_degrad = in_batch = torch.zeros((), device=self.device)
-        self.modules.train()
+        self.trained.train()
         # Without autocast's cache of weights: what it holds would outlive a CUDA graph's capture.
         with torch.autocast(
             self.device.type, self.dtype, self.dtype != torch.float32, cache_enabled=False
@@ -141,10 +132,10 @@ class Step:
                 l_degrad, representation, in_batch = out.loss, out.representation, out.in_batch
             elif self.model is not None:
                 encoder = self.model.encoder
-                known = isinstance(encoder, ToldEncoder)
-                representation = (  # (B, 256)
-                    encoder.layers(batch.code) if known else self.model.represent(batch.query)
-                )
+                if isinstance(encoder, ToldEncoder):
+                    representation = encoder.layers(batch.code)  # (B, 256)
+                else:
+                    representation = self.model.represent(batch.query)  # (B, 256)
             if self.model is not None:
                 sr = self.model.sr(batch.query, representation)  # (B, 3, sP, sP)
                 # L1 of SR against HR, first patch, on the 0..255 scale, so that its weight
@@ -170,15 +161,8 @@ def train_stage(
 ) -> Iterator[Losses]:
     """The training loop: what is left of a stage, an iteration at a time (§4.1).
 
-    Args:
-        step: of the stage.
-        stage: iterations, batch and learning rate.
-        sample: (B, iteration) -> the batch.
-        done: how many iterations of the stage are done.
-        before: how many iterations earlier stages had.
-
-    Yields:
-        Losses, after each update of the weights.
+    sample: (B, iteration) -> Batch. done: iterations of the stage that are done. before: iterations
+    of earlier stages. Yields the losses of each iteration.
     """
     for iteration in range(done, stage.iterations):
         step.set_learning_rate(learning_rate(stage, iteration))
@@ -188,9 +172,7 @@ def train_stage(
 class LossMeter:
     """Sums the losses since the last line of the log, on the device: adding never waits.
 
-    Args:
-        device: of the losses.
-        sums: what `state` gave, to go on from there.
+    sums: what `state` gave, to go on from there.
     """
 
     def __init__(self, device: torch.device, sums: dict[str, float] | None = None) -> None:
@@ -208,11 +190,8 @@ class LossMeter:
     def state(self, iteration: int) -> dict[str, float]:
         """The sums and how many iterations they are of, waiting for the device.
 
-        Args:
-            iteration: how many there have been in all.
-
-        Raises:
-            FloatingPointError: a loss was NaN or infinite.
+        iteration: how many there have been in all. Raises FloatingPointError where a loss was NaN
+        or infinite.
         """
         *sums, finite = self.sums.tolist()
         if finite < self.iterations:
