@@ -109,7 +109,9 @@ def test_a_graph_step_is_the_step(kind, with_sr):
 @pytest.mark.parametrize("recipe", ["moco", "in-batch"])
 def test_a_run_with_graph_steps_ends_the_same(tmp_path, monkeypatch, recipe):
     monkeypatch.setattr(training.run, "CudaGraphStep", FakeGraphStep)
-    monkeypatch.setattr(cuda_graph, "WARMUP_ITERATIONS", 1)  # of the 4 and 6 iterations of the two stages
+    monkeypatch.setattr(
+        cuda_graph, "WARMUP_ITERATIONS", 1
+    )  # of the 4 and 6 iterations of the two stages
 
     def ended(folder: str, graph: bool, *cuts: float) -> list[torch.Tensor]:
         for until in (*cuts, 10):
