@@ -115,7 +115,7 @@ def _loss(ax: Axes, row: dict[str, Any], batch: int, queue: int) -> None:
 def losses(data: dict[str, Any]) -> Figure:
     """The loss that trains, beside the loss among the batch's own keys, which no queue can help.
 
-    data: isotropic, rows with name, title, recipe and log, of which those in WITH_QUEUE are drawn; batch
+    data: isotropic, rows with name, title, recipe and log, of which WITH_QUEUE is drawn; batch
     and queue, their sizes.
     """
     rows = {row["name"]: row for row in data["isotropic"]}
@@ -223,7 +223,7 @@ def _noisy(left: Axes, right: Axes, data: dict[str, Any]) -> None:
 def recipes(data: dict[str, Any]) -> Figure:
     """The whole study: accuracies, the two losses of MoCo's and the short recipe, and noise.
 
-    data: isotropic and noisy, rows as recipe_study.RecipeStudy.run returns them, baselines first; batch,
+    data: isotropic and noisy, rows of recipe_study.RecipeStudy.run, baselines first; batch,
     queue and iterations, numbers; chance, of the k-NN, 0..1; test and held_out, what was probed.
     """
     figure = plt.figure(figsize=(12.5, 9.5))

@@ -200,6 +200,7 @@ def test_the_command_prints_the_table_and_keeps_nothing_of_smoke(tmp_path, monke
 def test_the_command_keeps_a_figure_with_the_runs(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "folder", lambda: tmp_path)
     monkeypatch.setitem(profiles.PROFILES, "laptop", TINY)
+    monkeypatch.setattr(profiles.Profile, "is_plumbing", False)
     monkeypatch.setattr(ablation, "benchmark_pictures", lambda profile: ("Set14", TEST))
     monkeypatch.setattr(ablation, "probed_pictures", lambda profile: PROBED)
     monkeypatch.setattr(ablation, "require_test_sets", lambda profile: None)

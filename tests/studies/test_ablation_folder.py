@@ -121,7 +121,7 @@ def test_all_models_see_the_same_batches_in_the_same_iterations(whole, tmp_path)
     # And every iteration has another one, and every seed.
     assert not any(torch.equal(batch.query, expected[0].query) for batch in expected[1:])
     other = Run(tmp_path, "model4", SMALL, seed=1, images=PICTURES, device="cpu")
-    assert not torch.equal(other._draw(2).hr, expected[0].hr)
+    assert not torch.equal(other._sample_batch(2, 0).hr, expected[0].hr)
 
 
 @pytest.mark.parametrize("profile", ["laptop", "gpu", "paper"])
@@ -203,7 +203,7 @@ def test_a_folder_with_other_settings_is_refused(copied, minutes, other):
         shutil.rmtree(copied / "model4-0")  # a later one is refused before the first is trained
     before = files(copied)
     for use in (lambda: runs.train(progress=False), lambda: runs.measure(TEST, PROBED)):
-        with pytest.raises(ValueError, match="holds a run with other settings .*: choose") as error:
+        with pytest.raises(ValueError, match=r"holds a run with other settings .*: choose") as error:
             use()
         assert "\n" not in str(error.value)
         assert str(copied / ("model4-7" if other == "seed" else "model1-0")) in str(error.value)
