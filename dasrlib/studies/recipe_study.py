@@ -77,12 +77,14 @@ class RecipeStudy:
 
     def _settings(self, name: str) -> dict[str, Any]:
         trial = self.trials.get(name)
-        return {
+        settings = {
             "name": name,
             "recipe": asdict(trial.recipe) if trial else None,
             "schedule": asdict(self.plan) if trial else None,
             "seed": self.seed,
         }
+        read: dict[str, Any] = json.loads(json.dumps(settings))  # as a file has it: no tuples
+        return read
 
     def _kept(self, name: str) -> dict[str, Any] | None:
         path = self._path(name)

@@ -203,7 +203,9 @@ def test_a_folder_with_other_settings_is_refused(copied, minutes, other):
         shutil.rmtree(copied / "model4-0")  # a later one is refused before the first is trained
     before = files(copied)
     for use in (lambda: runs.train(progress=False), lambda: runs.measure(TEST, PROBED)):
-        with pytest.raises(ValueError, match=r"holds a run with other settings .*: choose") as error:
+        with pytest.raises(
+            ValueError, match=r"holds a run with other settings .*: choose"
+        ) as error:
             use()
         assert "\n" not in str(error.value)
         assert str(copied / ("model4-7" if other == "seed" else "model1-0")) in str(error.value)
