@@ -7,7 +7,6 @@ module          paper    notebook  what it holds
 ==============  =======  ========  ===============================================================
 errors                             the sentence for an unknown name
 paper           all                printed numbers and hyper-parameters
-profiles        §4.1     04        every size, schedule and budget: smoke, laptop, gpu, paper
 records                            what is kept of a run, and files written whole
 data            §4.1               pictures in and out, datasets, downloads
 resampling      §3.1     01        blur and bicubic, as the formulas
@@ -15,6 +14,7 @@ acceleration                       what is fast behind a plain definition; devic
 degradation     §3.1     01        kernels, batches and spaces of degradations, ``degrade``
 representation  §3.2.1   02        the encoder, InfoNCE, the contrastive learner
 grouped_conv    §3.2.2   09        one kernel per sample and channel: reference and GPU kernels
+profiles        §4.1     04        every size, schedule and budget: smoke, laptop, gpu, paper
 da_conv         §3.2.2   03        the degradation-aware convolution
 network         §3.2.2   03        DASR, BlindSR, Models 1 to 5
 weights                            weights in and out, the bundled ones, the authors' checkpoints

@@ -20,7 +20,7 @@ from dasrlib.da_conv import DAConv, SpatialConcatConv
 from dasrlib.degradation import Degradations, check_scale
 from dasrlib.paper import LEAKY_SLOPE
 from dasrlib.profiles import Profile, Sizes
-from dasrlib.representation import DIMENSION, Encoder
+from dasrlib.representation import DIMENSION, Encoder, EncoderInput
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,7 @@ class BlindSR(nn.Module):
         scale: int,
         sizes: Sizes | None = None,
         model: str = "model4",
-        encoder_input: str = "rgb",
+        encoder_input: EncoderInput = "rgb",
         patch: int | None = None,
     ) -> None:
         super().__init__()
@@ -321,8 +321,9 @@ def build(model: str, scale: int = 4, profile: str = "laptop") -> BlindSR:
 
 def build_for_profile(model: str, scale: int, profile: Profile) -> BlindSR:
     """An untrained model for a profile (§4.2); the paper's RGB encoder sees whole pictures."""
-    patch = profile.patch if profile.encoder_input == "high-pass" else None
-    return BlindSR(scale, profile.sizes, model, profile.encoder_input, patch)
+    encoder_input = profile.recipe.encoder_input
+    patch = None if encoder_input == "rgb" else profile.patch
+    return BlindSR(scale, profile.sizes, model, encoder_input, patch)
 
 
 def parameter_count(module: nn.Module) -> int:

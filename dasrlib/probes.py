@@ -140,7 +140,7 @@ def silhouette(vectors: Tensor | ArrayLike, labels: Sequence[Any]) -> float:
     return float(silhouette_score(StandardScaler().fit_transform(matrix), targets))
 
 
-def read_outs(
+def probe_all(
     vectors: Tensor | ArrayLike, labels: Sequence[Any], groups: Sequence[Any]
 ) -> dict[str, float]:
     """All four numbers that stand beside a map: knn, linear, r2 and silhouette (§4.2).
@@ -155,12 +155,12 @@ def read_outs(
     }
 
 
-def by_chance(
+def probe_shuffled(
     vectors: Tensor | ArrayLike, labels: Sequence[Any], groups: Sequence[Any], seed: int = 0
 ) -> dict[str, float]:
-    """read_outs of the same vectors with the labels shuffled: what knowing nothing gets (§4.2)."""
+    """probe_all of the same vectors with the labels shuffled: what knowing nothing gets (§4.2)."""
     order = np.random.default_rng(seed).permutation(len(labels))
-    return read_outs(vectors, [labels[i] for i in order], groups)
+    return probe_all(vectors, [labels[i] for i in order], groups)
 
 
 def ridge_r2(

@@ -2,75 +2,68 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from dasrlib import errors, paper
+from dasrlib.representation import IN_BATCH, MOCO, ContrastiveRecipe
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the SR network is. The defaults are the paper's (§3.2.2).
+    """How large the SR network is. The defaults are the paper's (§3.2.2)."""
 
-    tail_channels: the width of the upsampler; at the full 64 it costs more than 6 DA blocks.
-    """
-
-    groups: int = paper.GROUPS
-    blocks: int = paper.BLOCKS
+    groups: int = paper.GROUPS  # residual groups
+    blocks: int = paper.BLOCKS  # DA blocks in each group
     channels: int = paper.FEATURES
-    reduction: int = paper.REDUCTION
-    tail_channels: int = paper.FEATURES
+    reduction: int = paper.REDUCTION  # how many times narrower the channel modulation is inside
+    tail_channels: int = paper.FEATURES  # of the upsampler; 64 cost more than 6 DA blocks
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of training: how many iterations, and the learning rate over them.
-
-    schedule: "cosine" (to zero, after a warm-up) or "steps" (times `factor` after each of
-    `milestones`, in iterations).
-    """
+    """One stage of training: how many iterations, and the learning rate over them (§4.1)."""
 
     iterations: int
-    lr: float
-    schedule: str = "cosine"
-    warmup: int = 0
-    milestones: tuple[int, ...] = ()
+    lr: float  # the highest learning rate
+    # To zero along a cosine, after a warm-up; or times `factor` after each of `milestones`.
+    schedule: Literal["cosine", "steps"] = "cosine"
+    warmup: int = 0  # iterations
+    milestones: tuple[int, ...] = ()  # iterations
     factor: float = 1.0
-    batch: int = 32
+    batch: int = 32  # pictures; two patches of each
 
-
-def learning_rate(stage: Stage, iteration: int) -> float:
-    """The learning rate of a stage's iteration, counted from 0 (§4.1)."""
-    if stage.schedule == "steps":
-        return stage.lr * stage.factor ** sum(iteration >= m for m in stage.milestones)
-    warm = min(1.0, (iteration + 1) / (stage.warmup + 1))
-    return stage.lr * warm * 0.5 * (1 + math.cos(math.pi * iteration / stage.iterations))
+    def __post_init__(self) -> None:
+        errors.check_choices(self)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """One column of the table. Patches are in LR pixels, `data` lists names for data.images.
-
-    recipe: "moco", the paper's contrastive learning, or "in-batch", for short schedules.
-    start_as_enlargement: the SR network starts by repeating pixels, not at random.
-    """
+    """One column of the table."""
 
     name: str
     purpose: str
     sizes: Sizes
-    data: tuple[str, ...]
-    held_out: int
-    patch: int
-    stage1: Stage
-    stage2: Stage
-    recipe: str
-    encoder_input: str
-    temperature: float
-    start_as_enlargement: bool
-    queue_size: int = paper.QUEUE_SIZE
-    momentum: float = paper.MOMENTUM
-    validate_every: int = 1000
+    data: tuple[str, ...]  # names for data.images, to train on
+    held_out: int  # pictures of the first of them that are kept for choices
+    patch: int  # LR pixels
+    stage1: Stage  # the encoder alone on L_degrad
+    stage2: Stage  # everything on L_SR + L_degrad
+    recipe: ContrastiveRecipe
+    init_as_nearest_neighbour: bool = True  # the SR network starts by repeating pixels
+    validate_every: int = 1000  # iterations of stage 2
     checkpoint_minutes: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.recipe.batchnorm == "group":
+            raise ValueError(
+                "only the recipe study has GroupNorm: set batchnorm='joint' or 'split'"
+            )
+
+    @property
+    def is_plumbing(self) -> bool:
+        """Whether its numbers mean nothing: it only shows that every line runs."""
+        return self.name == "smoke"
 
 
 PROFILES = {
@@ -85,10 +78,7 @@ PROFILES = {
             patch=16,
             stage1=Stage(iterations=10, lr=5e-4, batch=4),
             stage2=Stage(iterations=10, lr=5e-4, batch=4),
-            recipe="in-batch",
-            encoder_input="high-pass",
-            temperature=0.1,
-            start_as_enlargement=True,
+            recipe=IN_BATCH,
             validate_every=5,
         ),
         Profile(
@@ -100,10 +90,7 @@ PROFILES = {
             patch=32,
             stage1=Stage(iterations=200, lr=1e-3, warmup=20, batch=16),
             stage2=Stage(iterations=5800, lr=8e-4, warmup=100, batch=8),
-            recipe="in-batch",
-            encoder_input="high-pass",
-            temperature=0.1,
-            start_as_enlargement=True,
+            recipe=IN_BATCH,
             validate_every=500,
         ),
         Profile(
@@ -115,10 +102,7 @@ PROFILES = {
             patch=48,
             stage1=Stage(iterations=2000, lr=1e-3, warmup=100, batch=32),
             stage2=Stage(iterations=30_000, lr=4e-4, warmup=500, batch=32),
-            recipe="in-batch",
-            encoder_input="high-pass",
-            temperature=0.1,
-            start_as_enlargement=True,
+            recipe=IN_BATCH,
         ),
         Profile(
             name="paper",
@@ -133,10 +117,8 @@ PROFILES = {
             stage2=Stage(
                 500_000, 1e-4, "steps", milestones=(125_000, 250_000, 375_000), factor=0.5
             ),
-            recipe="moco",
-            encoder_input="rgb",
-            temperature=paper.TEMPERATURE,
-            start_as_enlargement=False,
+            recipe=MOCO,
+            init_as_nearest_neighbour=False,
             checkpoint_minutes=10.0,
         ),
     )
@@ -150,17 +132,10 @@ def get(name: str) -> Profile:
     return PROFILES[name]
 
 
-def with_papers_recipe(profile: Profile) -> Profile:
-    """A short profile with the paper's way to teach the encoder in place of its own (§3.2.1).
+# MoCo for a schedule that is a hundred times shorter than the paper's.
+MOCO_4096 = replace(MOCO, queue_size=4096, momentum=0.995)
 
-    RGB input, MoCo's queue and its temperature; queue and momentum are scaled to a schedule that is
-    a hundred times shorter.
-    """
-    return replace(
-        profile,
-        recipe="moco",
-        encoder_input="rgb",
-        temperature=paper.TEMPERATURE,
-        queue_size=paper.QUEUE_SIZE // 2,
-        momentum=0.995,
-    )
+
+def with_moco_recipe(profile: Profile) -> Profile:
+    """A short profile with MOCO_4096 in place of its own recipe: RGB input, a queue (§3.2.1)."""
+    return replace(profile, recipe=MOCO_4096)

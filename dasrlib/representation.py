@@ -7,23 +7,23 @@ positives; patches of other pictures are negatives.
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dasrlib import paper
+from dasrlib.errors import check_choice, check_choices
 
 DIMENSION = paper.REPRESENTATION
-INPUTS = ("rgb", "high-pass")
+
+EncoderInput = Literal["rgb", "high-pass", "high-pass-unnormalised"]
 
 
-def fine_detail(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Luminance, and what of it is finer than its 5×5 mean.
-
-    images: (B, 3, H, W) in [0, 1]. Returns two (B, 1, H, W).
-    """
+def luminance_and_detail(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Luminance, and what of it is finer than its 5×5 mean: (B, 3, H, W) -> two (B, 1, H, W)."""
     r, g, b = images.split(1, dim=1)
     luminance = 0.299 * r + 0.587 * g + 0.114 * b
     mean = F.avg_pool2d(F.pad(luminance, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
@@ -35,7 +35,7 @@ def high_pass(images: Tensor) -> Tensor:
 
     images: (B, 3, H, W) in [0, 1]. Returns (B, 1, H, W); colour, brightness and contrast are gone.
     """
-    luminance, detail = fine_detail(images)
+    luminance, detail = luminance_and_detail(images)
     # Over the patch's own deviation, so that a faint texture counts like a strong one. The small
     # constant (an eighth of a grey level) keeps a flat patch at zero.
     deviation = luminance.std(dim=(-2, -1), keepdim=True)
@@ -43,27 +43,32 @@ def high_pass(images: Tensor) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Six 3×3 convolutions and a global average: picture -> representation; then an MLP ->
-    embedding.
+    """Six 3×3 convolutions and a global average give the representation, an MLP the embedding.
 
     Widths 64, 64, 128, 128, 256, 256, each followed by BatchNorm and LeakyReLU; the first 128 and
-    the first 256 have stride 2.
-    input: "rgb", the paper's, or "high-pass", for schedules too short to learn to look past the
-    content (see high_pass). The SR network and the t-SNE plots read the representation, the
+    the first 256 have stride 2. The SR network and the t-SNE plots read the representation, the
     contrastive loss reads the embedding (§3.2.1).
+
+    Args:
+        encoder_input: "rgb", as in the paper; "high-pass" for schedules too short to learn to
+            ignore the content (see high_pass); "high-pass-unnormalised", without the division by
+            the deviation.
+        groupnorm: GroupNorm in place of BatchNorm.
+
+    Raises:
+        ValueError: for another encoder_input.
     """
 
-    def __init__(self, input: str = "rgb") -> None:
+    def __init__(self, encoder_input: EncoderInput = "rgb", groupnorm: bool = False) -> None:
         super().__init__()
-        if input not in INPUTS:
-            raise ValueError(f"encoder input must be one of {INPUTS}, got {input!r}")
-        self.input = input
+        check_choice("encoder_input", encoder_input, EncoderInput)
+        self.encoder_input = encoder_input
         layers: list[nn.Module] = []
-        before = 3 if input == "rgb" else 1
+        before = 3 if encoder_input == "rgb" else 1
         for width, stride in zip(paper.ENCODER_WIDTHS, paper.ENCODER_STRIDES, strict=True):
             layers += [
                 nn.Conv2d(before, width, 3, stride=stride, padding=1),
-                nn.BatchNorm2d(width),
+                nn.GroupNorm(16, width) if groupnorm else nn.BatchNorm2d(width),
                 nn.LeakyReLU(0.1, inplace=True),
             ]
             before = width
@@ -74,124 +79,191 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 3, H, W) in [0, 1] -> representation (B, 256), embedding (B, 256)."""
-        if self.input == "high-pass":
-            images = high_pass(images)
-        representation = self.features(images)
+        if self.encoder_input == "high-pass":
+            images = high_pass(images)  # (B, 1, H, W)
+        elif self.encoder_input == "high-pass-unnormalised":
+            images = 8 * luminance_and_detail(images)[1]  # (B, 1, H, W); 1/8: a usual deviation
+        representation = self.features(images)  # (B, 256)
         return representation, self.mlp(representation)
 
 
 def info_nce(logits: Tensor, positive: Tensor) -> Tensor:
     """L_degrad = Σ_i −log [ exp(l_i,positive) / Σ_j exp(l_ij) ], as a mean over the batch (§3.2.1).
 
-    logits l = p·p'/τ: (B, N), the positive among them. positive: (B,), the positive's column.
     It is about ln N for an encoder that knows nothing.
+
+    Args:
+        logits: l = p·p'/τ, (B, N), the positive among them.
+        positive: (B,), the positive's column.
+
+    Returns:
+        The loss, a number.
     """
     # −log [ exp(p_i¹·p_i²/τ) / ( exp(p_i¹·p_i²/τ) + Σ_j exp(p_i¹·p_queue^j/τ) ) ]
-    at_positive = logits.gather(1, positive[:, None])[:, 0]
+    at_positive = logits.gather(1, positive[:, None])[:, 0]  # (B,)
     return (torch.logsumexp(logits, dim=1) - at_positive).mean()
 
 
-def unit(embedding: Tensor) -> Tensor:
+def l2_normalise(embedding: Tensor) -> Tensor:
     """Embeddings (B, D) at unit length, in float32 at least."""
     wide = embedding.float() if embedding.dtype in (torch.bfloat16, torch.float16) else embedding
     return F.normalize(wide, dim=1)
 
 
-class Contrast(NamedTuple):
-    """One contrastive step: the loss, the queries' representations (B, 256), the logits (B, N)."""
+@dataclass(frozen=True)
+class ContrastiveRecipe:
+    """One way to teach the encoder. The defaults are the short profiles' recipe; MOCO is the
+    paper's (§3.2.1).
+
+    Raises ValueError for a misspelt choice, or parts that do not fit together.
+    """
+
+    encoder_input: EncoderInput = "high-pass"  # see Encoder
+    # The negatives: the other keys of the batch, old keys in a queue, or both.
+    negatives: Literal["batch", "queue", "both"] = "batch"
+    queue_size: int = 0  # old keys that are kept
+    momentum: float = 0.0  # what a key encoder keeps of its weights in a step; 0: no key encoder
+    temperature: float = 0.1  # τ
+    # One pass over queries and keys, a pass each, or a pass each with GroupNorm.
+    batchnorm: Literal["joint", "split", "group"] = "joint"
+    key_gradient: bool = True  # the loss also passes a gradient through the keys
+    # Two patches of one picture, or of two pictures with one degradation.
+    positives: Literal["same-picture", "same-degradation"] = "same-picture"
+    supervised: bool = False  # no contrast: the kernel width is regressed from its label
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if (self.queue_size < 1) != (self.negatives == "batch"):
+            expected = "0" if self.negatives == "batch" else "at least 1"
+            raise ValueError(
+                f"queue_size must be {expected} with negatives={self.negatives!r}, "
+                f"got {self.queue_size}"
+            )
+        if self.momentum and (self.key_gradient or self.batchnorm == "joint"):
+            raise ValueError(
+                f"a key encoder (momentum {self.momentum}) passes no gradient and has a pass of "
+                'its own: set key_gradient=False and batchnorm="split" or "group"'
+            )
+
+
+IN_BATCH = ContrastiveRecipe()
+MOCO = ContrastiveRecipe(
+    encoder_input="rgb",
+    negatives="queue",
+    queue_size=paper.QUEUE_SIZE,
+    momentum=paper.MOMENTUM,
+    temperature=paper.TEMPERATURE,
+    batchnorm="split",
+    key_gradient=False,
+)
+
+
+class ContrastiveOutput(NamedTuple):
+    """What a contrastive step computes."""
 
     loss: Tensor
-    representation: Tensor
-    logits: Tensor
+    representation: Tensor  # (B, 256), the queries'
+    logits: Tensor  # (B, N)
+    in_batch: Tensor  # the loss with the batch's keys alone as candidates, to compare recipes
 
 
-class MoCo(nn.Module):
-    """The paper's contrastive learning: a momentum encoder for the keys and a queue of old keys
-    (§3.2.1).
+class ContrastiveLearner(nn.Module):
+    """An encoder with all that its recipe needs to teach it (§3.2.1).
 
-    queue_size: how many negatives are kept. momentum: the share of its weights that the key encoder
-    keeps in each step. temperature: τ.
+    MoCo, the paper's recipe, has a momentum encoder for the keys and a queue of old keys. The short
+    recipe needs neither: one encoder sees both patches, and the batch's other keys are the
+    negatives.
+
+    Args:
+        encoder: the encoder to teach, with the recipe's input.
+        recipe: how.
     """
 
     queue: Tensor
     queue_start: Tensor
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        queue_size: int = 8192,
-        momentum: float = 0.999,
-        temperature: float = 0.07,
-    ) -> None:
+    def __init__(self, encoder: Encoder, recipe: ContrastiveRecipe = IN_BATCH) -> None:
         super().__init__()
-        if queue_size < 1:
-            raise ValueError(f"queue_size must be at least 1, got {queue_size}")
-        self.query_encoder = encoder
-        self.key_encoder = copy.deepcopy(encoder).requires_grad_(False)
-        self.momentum, self.temperature = momentum, temperature
-        self.register_buffer("queue", F.normalize(torch.randn(DIMENSION, queue_size), dim=0))
-        self.register_buffer("queue_start", torch.zeros((), dtype=torch.long))
+        self.recipe, self.query_encoder = recipe, encoder
+        self.key_encoder = copy.deepcopy(encoder).requires_grad_(False) if recipe.momentum else None
+        self.regressor = nn.Linear(DIMENSION, 1) if recipe.supervised else None
+        if recipe.queue_size:
+            queue = F.normalize(torch.randn(DIMENSION, recipe.queue_size), dim=0)
+            self.register_buffer("queue", queue)  # (256, Q), unit columns
+            self.register_buffer("queue_start", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
     def _update_key_encoder(self) -> None:
         # θ_key ← m θ_key + (1 − m) θ_query
-        pairs = zip(self.key_encoder.parameters(), self.query_encoder.parameters(), strict=True)
-        for key, query in pairs:
-            key.lerp_(query.detach(), 1 - self.momentum)
+        if self.key_encoder is not None:
+            pairs = zip(self.key_encoder.parameters(), self.query_encoder.parameters(), strict=True)
+            for key, query in pairs:
+                key.lerp_(query.detach(), 1 - self.recipe.momentum)
 
     @torch.no_grad()
     def _enqueue(self, keys: Tensor) -> None:
         """Keys (B, 256) replace the oldest entries; any B, round the end of the queue."""
-        size = self.queue.shape[1]
+        size = self.recipe.queue_size
         places = (self.queue_start + torch.arange(len(keys), device=keys.device)) % size
         # Of a batch larger than the queue only the newest keys find a place.
         self.queue[:, places[-size:]] = keys[-size:].T.to(self.queue.dtype)
         self.queue_start.copy_((self.queue_start + len(keys)) % size)
 
-    def forward(self, query: Tensor, key: Tensor) -> Contrast:
-        """query, key: (B, 3, H, W), two patches of each of B pictures. Logits: the positive
-        first."""
-        representation, embedding = self.query_encoder(query)
-        p1 = unit(embedding)
-        with torch.no_grad():
-            if self.training:
-                self._update_key_encoder()
-            p2 = unit(self.key_encoder(key)[1])
+    def _embed(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The queries' representations, and the unit embeddings p¹, p² of queries and keys."""
+        if self.recipe.batchnorm == "joint":
+            # One pass over both halves: BatchNorm sees queries and keys together and marks neither.
+            representation, embedding = self.query_encoder(torch.cat([query, key]))
+            p1, p2 = l2_normalise(embedding).chunk(2)
+        else:
+            representation, embedding = self.query_encoder(query)
+            p1 = l2_normalise(embedding)
+            p2 = l2_normalise((self.key_encoder or self.query_encoder)(key)[1])
+        return representation[: len(query)], p1, p2 if self.recipe.key_gradient else p2.detach()
+
+    def forward(
+        self, query: Tensor, key: Tensor, widths: Tensor | None = None
+    ) -> ContrastiveOutput:
+        """The loss of a batch; in training the queue and the key encoder move on too.
+
+        Args:
+            query: (B, 3, P, P), a patch of each of B pictures; B ≥ 2 for in-batch negatives.
+            key: (B, 3, P, P), another patch with the same degradation.
+            widths: (B,), the labels of a supervised recipe; no other recipe reads them.
+
+        Returns:
+            The positives' logits stand on the diagonal; of MoCo, in the first column.
+        """
+        b, negatives = len(query), self.recipe.negatives
+        if self.regressor is not None:
+            assert widths is not None, "a supervised recipe reads the labels"
+            representation, _ = self.query_encoder(query)
+            predicted = self.regressor(representation.float())  # (B, 1)
+            loss = F.mse_loss(predicted[:, 0], widths)
+            return ContrastiveOutput(loss, representation, predicted, torch.zeros_like(loss))
+        if negatives == "batch" and b < 2:
+            raise ValueError(f"in-batch negatives need a batch of at least 2 pictures, got {b}")
+        if self.training:
+            self._update_key_encoder()
+        representation, p1, p2 = self._embed(query, key)  # (B, 256) each
         # Divided by τ, a similarity in bfloat16 would be off by 0.05: autocast ends here.
         with torch.autocast(query.device.type, enabled=False):
-            with_positive = (p1 * p2).sum(dim=1, keepdim=True)  # p_i¹·p_i²
-            with_negatives = p1 @ self.queue.clone()  # p_i¹·p_queue^j; the queue changes below
-        logits = torch.cat([with_positive, with_negatives], dim=1) / self.temperature
+            tau = self.recipe.temperature
+            with_keys = p1 @ p2.T / tau  # (B, B), p_i¹·p_j²/τ
+            diagonal = torch.arange(b, device=with_keys.device)
+            in_batch = info_nce(with_keys, diagonal)
+            if negatives == "batch":  # both ways: each key also looks for its query
+                loss = (in_batch + info_nce(with_keys.T, diagonal)) / 2
+                return ContrastiveOutput(loss, representation, with_keys, in_batch.detach())
+            # A copy of the queue: it changes below, before the backward pass.
+            with_queue = p1 @ self.queue.clone() / tau  # (B, Q), p_i¹·p_queue^j/τ
+            if negatives == "queue":  # MoCo: p_i¹·p_i²/τ first, then the queue
+                logits = torch.cat([with_keys.diagonal()[:, None], with_queue], dim=1)  # (B, 1 + Q)
+                positive = torch.zeros_like(diagonal)
+            else:
+                logits = torch.cat([with_keys, with_queue], dim=1)  # (B, B + Q)
+                positive = diagonal
         if self.training:
-            self._enqueue(p2)
-        first = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
-        return Contrast(info_nce(logits, first), representation, logits)
-
-
-class InBatch(nn.Module):
-    """Contrastive learning for a short schedule: the negatives are the batch's other keys.
-
-    One encoder sees both patches and both pass gradients; there is no queue and no momentum.
-    Positives are the paper's, two patches of one picture. With a high-pass input a short queue
-    learns nearly as much; this takes half the encoders and no warm-up.
-    """
-
-    def __init__(self, encoder: Encoder, temperature: float = 0.1) -> None:
-        super().__init__()
-        self.query_encoder = encoder
-        self.temperature = temperature
-
-    def forward(self, query: Tensor, key: Tensor) -> Contrast:
-        """query, key: (B, 3, H, W), two patches of each of B ≥ 2 pictures. Logits: the positive on
-        the diagonal."""
-        b = len(query)
-        if b < 2:
-            raise ValueError(f"in-batch negatives need a batch of at least 2 pictures, got {b}")
-        # One pass over both halves: BatchNorm sees queries and keys together and marks neither.
-        representation, embedding = self.query_encoder(torch.cat([query, key]))
-        p1, p2 = unit(embedding).chunk(2)
-        with torch.autocast(query.device.type, enabled=False):  # as in MoCo
-            logits = p1 @ p2.T / self.temperature
-        diagonal = torch.arange(b, device=logits.device)
-        loss = (info_nce(logits, diagonal) + info_nce(logits.T, diagonal)) / 2
-        return Contrast(loss, representation[:b], logits)
+            self._enqueue(p2.detach())
+        loss = info_nce(logits, positive)
+        return ContrastiveOutput(loss, representation, logits, in_batch.detach())

@@ -3,13 +3,14 @@
 import binascii
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from dasrlib import degradation, weights
-from dasrlib.representation import Encoder, MoCo
+from dasrlib.representation import MOCO, ContrastiveLearner, Encoder
 
 # As the golden arrays' description says: what float32 sums in another order may differ by.
 RELATIVE = 1e-4
@@ -158,7 +159,7 @@ def test_moco_agrees(golden):
     # mode it is not read anyway.
     encoder.load_state_dict(ours)
     # In float64, so that what is compared is the formula and not two orders of summation.
-    moco = MoCo(encoder, queue_size=64, momentum=0.999, temperature=0.07).double().train()
+    moco = ContrastiveLearner(encoder, replace(MOCO, queue_size=64)).double().train()
     moco.queue.copy_(torch.from_numpy(arrays["queue_before"]))
     query, key = (torch.from_numpy(arrays[k]).double() for k in ("query", "key"))
     out = moco(query, key)

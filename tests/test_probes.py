@@ -160,10 +160,10 @@ def test_silhouette_is_the_formula():
     assert probes.silhouette(line, ["a", "b", "a", "b"]) < 0
 
 
-def test_the_read_outs_are_the_four(widths):
+def test_probe_all_gives_the_four(widths):
     vectors, labels, groups = widths
     noisy = vectors + 3 * np.random.default_rng(7).normal(size=vectors.shape)
-    found = probes.read_outs(noisy, labels, groups)
+    found = probes.probe_all(noisy, labels, groups)
     numbers = [float(label) for label in labels]
     assert found == {
         "knn": probes.knn_accuracy(noisy, labels, groups),
@@ -172,18 +172,18 @@ def test_the_read_outs_are_the_four(widths):
         "silhouette": probes.silhouette(noisy, labels),
     }
     assert len(set(found.values())) == 4
-    assert probes.read_outs(noisy, numbers, groups) == found
+    assert probes.probe_all(noisy, numbers, groups) == found
 
 
-def test_by_chance_is_what_knowing_nothing_gets(widths):
-    found = probes.by_chance(*widths)
+def test_probe_shuffled_is_what_knowing_nothing_gets(widths):
+    found = probes.probe_shuffled(*widths)
     # 120 tosses of a die with four sides: 0.25 and three deviations of 0.04.
     assert abs(found["knn"] - 0.25) < 0.12
     assert abs(found["linear"] - 0.25) < 0.12
     assert found["r2"] < 0.1
     assert abs(found["silhouette"]) < 0.1
-    assert probes.by_chance(*widths, seed=0) == found
-    assert probes.by_chance(*widths, seed=1) != found
+    assert probes.probe_shuffled(*widths, seed=0) == found
+    assert probes.probe_shuffled(*widths, seed=1) != found
 
 
 def test_pixel_statistics_are_what_they_say():
@@ -230,7 +230,7 @@ def test_pixel_statistics_of_pictures_of_several_sizes():
         (lambda v, y, g: probes.silhouette(v, y[1:]), r"120 vectors, 119 labels"),
         (lambda v, y, g: probes.silhouette(v, [0] * 120), r"different labels, got 1 among 120"),
         (lambda v, y, g: probes.silhouette(v, range(120)), r"different labels, got 120 among 120"),
-        (lambda v, y, g: probes.read_outs(v, y, g), r"float.*'degradation 0'"),
+        (lambda v, y, g: probes.probe_all(v, y, g), r"float.*'degradation 0'"),
         (lambda v, y, g: probes.ridge_r2(v[:8], [0] * 8, g[:8]), r"at least 3 pictures .* got 2"),
         (lambda v, y, g: probes.ridge_r2(v / 0 * np.inf, [0] * 120, g), r"NaN or infinity"),
         (lambda v, y, g: probes.tsne(v, perplexity=120), r"below the 120 vectors, got 120"),

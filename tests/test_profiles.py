@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 
 from dasrlib import data, paper, profiles
-from dasrlib.profiles import PROFILES, Stage, learning_rate
+from dasrlib.profiles import PROFILES, Stage
+from dasrlib.representation import IN_BATCH, MOCO
+from dasrlib.training import learning_rate
 
 # The learning rate
 
@@ -61,28 +63,31 @@ def test_the_paper_profile_is_the_papers():
     assert p.stage2.factor == 0.5
     assert p.stage1.batch == p.stage2.batch == paper.BATCH_SIZE
     assert p.patch == paper.PATCH_SIZE
-    assert (p.queue_size, p.momentum, p.temperature) == (
-        paper.QUEUE_SIZE,
-        paper.MOMENTUM,
-        paper.TEMPERATURE,
-    )
-    assert (p.recipe, p.encoder_input, p.start_as_enlargement) == ("moco", "rgb", False)
+    assert (p.recipe, p.init_as_nearest_neighbour) == (MOCO, False)
     assert set(p.data) == set(paper.TRAINING_SETS)
     sizes = (p.sizes.groups, p.sizes.blocks, p.sizes.channels, p.sizes.reduction)
     assert sizes == (paper.GROUPS, paper.BLOCKS, paper.FEATURES, paper.REDUCTION)
     assert p.sizes.tail_channels == paper.FEATURES
 
 
+def test_what_cannot_be_trained_is_refused():
+    with pytest.raises(ValueError, match="schedule must be one of 'cosine', 'steps', got 'step'"):
+        Stage(10, 1e-3, "step")
+    with pytest.raises(ValueError, match="only the recipe study has GroupNorm"):
+        replace(PROFILES["laptop"], recipe=replace(IN_BATCH, batchnorm="group"))
+
+
+def test_smoke_alone_is_plumbing():
+    assert [name for name, p in PROFILES.items() if p.is_plumbing] == ["smoke"]
+
+
 def test_every_profile_is_one_that_can_run():
     assert list(PROFILES) == ["smoke", "laptop", "gpu", "paper"]
     for name, p in PROFILES.items():
         assert p.name == name
-        assert p.recipe in ("moco", "in-batch")
-        assert p.encoder_input in ("rgb", "high-pass")
         # The centre of a 21×21 kernel must fit into an HR patch at ×2.
         assert 2 * p.patch > paper.KERNEL_SIZE // 2
         for stage in (p.stage1, p.stage2):
-            assert stage.schedule in ("cosine", "steps")
             assert stage.batch >= 2  # in-batch negatives need another picture
             assert 0 <= stage.warmup < stage.iterations
             assert all(0 < m < stage.iterations for m in stage.milestones)

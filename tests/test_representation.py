@@ -1,14 +1,26 @@
-"""§3.2.1: the encoder, what it is shown, InfoNCE, and the two ways to feed it negatives."""
+"""§3.2.1: the encoder, what it is shown, InfoNCE, and the learner with MoCo's and other recipes."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from dasrlib.representation import DIMENSION, Encoder, InBatch, MoCo, high_pass, info_nce
+from dasrlib import paper
+from dasrlib.representation import (
+    DIMENSION,
+    IN_BATCH,
+    MOCO,
+    ContrastiveLearner,
+    ContrastiveRecipe,
+    Encoder,
+    high_pass,
+    info_nce,
+)
 
 
 def patches(b: int, h: int = 8, w: int = 8, seed: int = 0) -> torch.Tensor:
@@ -19,7 +31,7 @@ def patches(b: int, h: int = 8, w: int = 8, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("shape", [(2, 32, 32), (3, 17, 29), (1, 40, 9)])
-@pytest.mark.parametrize("looks_at", ["rgb", "high-pass"])
+@pytest.mark.parametrize("looks_at", ["rgb", "high-pass", "high-pass-unnormalised"])
 def test_encoder_gives_vectors_for_any_size(looks_at, shape):
     representation, embedding = Encoder(looks_at).eval()(patches(*shape))
     assert representation.shape == embedding.shape == (shape[0], DIMENSION)
@@ -46,8 +58,23 @@ def test_pictures_of_a_batch_do_not_see_each_other_in_evaluation():
 
 
 def test_encoder_refuses_an_unknown_input():
-    with pytest.raises(ValueError, match=r"encoder input must be one of.*got 'grey'"):
+    with pytest.raises(ValueError, match=r"encoder_input must be one of 'rgb', .*got 'grey'"):
         Encoder("grey")
+
+
+@pytest.mark.parametrize("groupnorm", [True, False])
+def test_group_norm_is_the_one_that_does_not_look_at_the_batch(groupnorm):
+    encoder, images = Encoder("high-pass", groupnorm).train(), patches(6, 12, 12)
+    whole, part = encoder(images)[0][:3], encoder(images[:3])[0]
+    assert torch.allclose(whole, part, rtol=1e-3, atol=1e-5) == groupnorm
+
+
+@pytest.mark.parametrize("looks_at", ["high-pass", "high-pass-unnormalised"])
+def test_only_the_normalised_input_loses_the_contrast(looks_at):
+    encoder, images = Encoder(looks_at).eval(), patches(6, 12, 12)
+    with torch.inference_mode():
+        before, after = encoder(images)[0], encoder(0.3 * images + 0.2)[0]
+    assert ((before - after).norm() / before.norm() < 0.02) == (looks_at == "high-pass")
 
 
 # What the encoder is shown
@@ -117,11 +144,49 @@ def test_info_nce_of_large_logits_is_finite():
     assert float(loss) == pytest.approx(50)  # 0 and 100
 
 
+# Recipes
+
+
+def test_moco_is_the_papers():
+    assert (MOCO.encoder_input, MOCO.queue_size) == ("rgb", paper.QUEUE_SIZE)
+    assert (MOCO.momentum, MOCO.temperature) == (paper.MOMENTUM, paper.TEMPERATURE)
+
+
+@pytest.mark.parametrize(
+    "misspelt",
+    [
+        {"encoder_input": "highpass"},
+        {"negatives": "mocco"},
+        {"batchnorm": "together"},
+        {"positives": "picture"},
+    ],
+)
+def test_a_misspelt_choice_is_refused_with_the_choices(misspelt):
+    ((field, value),) = misspelt.items()
+    with pytest.raises(ValueError, match=f"{field} must be one of '.*', got {value!r}"):
+        ContrastiveRecipe(**misspelt)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"queue_size": 0}, "queue_size must be at least 1 .*got 0"),
+        ({"negatives": "batch"}, "queue_size must be 0 .*got 8192"),
+        ({"batchnorm": "joint"}, 'set .*batchnorm="split"'),
+        ({"key_gradient": True}, "set key_gradient=False"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(changes, says):
+    with pytest.raises(ValueError, match=says):
+        replace(MOCO, **changes)
+
+
 # MoCo
 
 
-def moco(queue_size: int, momentum: float = 0.9) -> MoCo:
-    return MoCo(Encoder(), queue_size=queue_size, momentum=momentum).train()
+def moco(queue_size: int, momentum: float = 0.9) -> ContrastiveLearner:
+    recipe = replace(MOCO, queue_size=queue_size, momentum=momentum)
+    return ContrastiveLearner(Encoder(), recipe).train()
 
 
 @pytest.mark.parametrize(("queue_size", "batch", "steps"), [(64, 24, 3), (10, 24, 2), (6, 3, 3)])
@@ -194,16 +259,11 @@ def test_evaluation_leaves_queue_and_key_encoder_untouched():
         assert torch.equal(tensor, before[name]), name
 
 
-def test_an_empty_queue_is_refused():
-    with pytest.raises(ValueError, match="queue_size must be at least 1, got 0"):
-        MoCo(Encoder(), queue_size=0)
-
-
 # In-batch negatives
 
 
 def test_in_batch_is_info_nce_both_ways():
-    contrast, query, key = InBatch(Encoder(), 0.1).train(), patches(5), patches(5, seed=1)
+    contrast, query, key = ContrastiveLearner(Encoder()).train(), patches(5), patches(5, seed=1)
     out = contrast(query, key)
     with torch.no_grad():
         representation, embedding = contrast.query_encoder(torch.cat([query, key]))
@@ -219,13 +279,13 @@ def test_in_batch_is_info_nce_both_ways():
 def test_in_batch_passes_gradient_through_both_halves():
     query, key = patches(3).requires_grad_(), patches(3, seed=1).requires_grad_()
     # Evaluating: in training BatchNorm alone would pass some from one half to the other.
-    InBatch(Encoder()).eval()(query, key).loss.backward()
+    ContrastiveLearner(Encoder()).eval()(query, key).loss.backward()
     assert query.grad.abs().amax(dim=(1, 2, 3)).min() > 0
     assert key.grad.abs().amax(dim=(1, 2, 3)).min() > 0
 
 
 def test_in_batch_is_symmetric():
-    contrast, query, key = InBatch(Encoder()).train(), patches(4), patches(4, seed=1)
+    contrast, query, key = ContrastiveLearner(Encoder()).train(), patches(4), patches(4, seed=1)
     with torch.no_grad():
         there, back = contrast(query, key), contrast(key, query)
     # BatchNorm sums the same numbers in another order.
@@ -235,16 +295,61 @@ def test_in_batch_is_symmetric():
 
 def test_in_batch_refuses_a_batch_of_one():
     with pytest.raises(ValueError, match="at least 2 pictures, got 1"):
-        InBatch(Encoder())(patches(1), patches(1, seed=1))
+        ContrastiveLearner(Encoder())(patches(1), patches(1, seed=1))
+
+
+# Parts that the recipe study changes
+
+
+@pytest.mark.parametrize(("negatives", "candidates"), [("batch", 6), ("queue", 17), ("both", 22)])
+def test_how_many_candidates_each_kind_of_negatives_has(negatives, candidates):
+    queue_size = 0 if negatives == "batch" else 16
+    learner = ContrastiveLearner(
+        Encoder(), replace(MOCO, negatives=negatives, queue_size=queue_size)
+    )
+    for encoder in (learner.query_encoder, learner.key_encoder):  # all embeddings alike
+        nn.init.zeros_(encoder.mlp[-1].weight)
+        nn.init.ones_(encoder.mlp[-1].bias)
+    if negatives != "batch":
+        learner.queue.copy_(F.normalize(torch.ones_like(learner.queue), dim=0))
+    out = learner(patches(6), patches(6, seed=1))
+    assert out.loss.item() == pytest.approx(math.log(candidates), abs=1e-4)
+    assert out.in_batch.item() == pytest.approx(math.log(6), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reaches"),
+    [
+        (IN_BATCH, True),
+        (replace(IN_BATCH, batchnorm="group"), True),
+        (replace(IN_BATCH, batchnorm="group", key_gradient=False), False),
+        (replace(IN_BATCH, batchnorm="split", key_gradient=False), False),
+        # Not through the key's embedding, but the query's BatchNorm has seen the keys.
+        (replace(IN_BATCH, key_gradient=False), True),
+        (replace(MOCO, queue_size=16), False),
+    ],
+)
+def test_whether_a_gradient_comes_through_the_keys(recipe, reaches):
+    key = patches(6, 12, 12, seed=1).requires_grad_()
+    encoder = Encoder(recipe.encoder_input, groupnorm=recipe.batchnorm == "group")
+    ContrastiveLearner(encoder, recipe).train()(patches(6, 12, 12), key).loss.backward()
+    assert (key.grad is not None and bool((key.grad != 0).any())) == reaches
+
+
+def test_a_supervised_recipe_reads_no_key_and_regresses_the_width():
+    learner = ContrastiveLearner(Encoder(), replace(IN_BATCH, supervised=True)).eval()
+    query, no_key = patches(6), torch.full((6, 3, 8, 8), math.nan)
+    predicted = learner.regressor(learner.query_encoder(query)[0])[:, 0].detach()
+    assert learner(query, no_key, predicted + 2).loss.item() == pytest.approx(4)
 
 
 # Half precision
 
 
-@pytest.mark.parametrize("recipe", ["moco", "in-batch"])
+@pytest.mark.parametrize("recipe", [replace(MOCO, queue_size=12), IN_BATCH])
 def test_bfloat16_autocast_gives_nearly_the_same_loss(recipe):
     encoder = Encoder("high-pass")
-    contrast = MoCo(encoder, queue_size=12) if recipe == "moco" else InBatch(encoder)
+    contrast = ContrastiveLearner(encoder, recipe)
     contrast.eval()  # the same queue and weights for both
     query, key = patches(6, 16, 16), patches(6, 16, 16, seed=1)
     with torch.no_grad():
@@ -254,7 +359,7 @@ def test_bfloat16_autocast_gives_nearly_the_same_loss(recipe):
     # Only the encoder may be rounded: a temperature of 0.07 makes steps of 0.06 out of bfloat16's
     # cosines near 1, and the loss is made of such differences.
     assert out.loss.dtype == out.logits.dtype == torch.float32
-    cosines = out.logits.detach() * contrast.temperature
+    cosines = out.logits.detach() * recipe.temperature
     assert ((cosines - cosines.bfloat16().float()).abs().amax(0) > 1e-6).all()
     out.loss.backward()
     assert torch.isfinite(encoder.features[0].weight.grad).all()

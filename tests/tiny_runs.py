@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from dasrlib import profiles
+from dasrlib import profiles, representation
 from dasrlib.profiles import Stage
 from dasrlib.training import Run
 
@@ -20,7 +20,7 @@ TINY = replace(
     validate_every=4,
     checkpoint_minutes=1e9,
 )
-MOCO = replace(TINY, recipe="moco", encoder_input="rgb", temperature=0.07, queue_size=5)
+MOCO = replace(TINY, recipe=replace(representation.MOCO, queue_size=5))
 RECIPES = {"in-batch": TINY, "moco": MOCO}
 
 

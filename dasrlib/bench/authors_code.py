@@ -18,7 +18,7 @@ from dasrlib.degradation import Degradations, quantise
 from dasrlib.grouped_conv import Activation
 from dasrlib.network import BlindSR
 from dasrlib.profiles import Profile
-from dasrlib.representation import Encoder, MoCo
+from dasrlib.representation import ContrastiveLearner, Encoder
 
 
 def da_conv2d(
@@ -117,12 +117,12 @@ class ReleasedStep:
         degrade: Callable[[Tensor, Degradations], Tensor] = degrade,
     ) -> None:
         scale = batches[0][1].scale
-        model = BlindSR(scale, profile.sizes, "model4", profile.encoder_input)
+        model = BlindSR(scale, profile.sizes, "model4", profile.recipe.encoder_input)
         assert isinstance(model.encoder, Encoder)
-        contrast = MoCo(model.encoder, profile.queue_size, profile.momentum, profile.temperature)
+        learner = ContrastiveLearner(model.encoder, profile.recipe)
         self.device, self.dtype, self.degrade = device, dtype, degrade
         self.model = computed_as(kind, model).to(device, dtype).train()
-        self.contrast = contrast.to(device, dtype).train()
+        self.learner = learner.to(device, dtype).train()
         self.optimizer = torch.optim.Adam(model.parameters(), lr=profile.stage2.lr)
         self.batches = itertools.cycle(batches)
 
@@ -133,10 +133,10 @@ class ReleasedStep:
         shared = degradations.to(self.device).repeat_interleave(2)
         lr = quantise(self.degrade(hr.flatten(0, 1), shared))
         query, key = lr[0::2].contiguous(), lr[1::2].contiguous()
-        l_degrad, representation, _ = self.contrast(query, key)
-        sr = self.model.sr(query, representation)
+        out = self.learner(query, key)
+        sr = self.model.sr(query, out.representation)
         l_sr = 255 * F.l1_loss(sr, hr[:, 0])
         self.optimizer.zero_grad()
-        (l_sr + l_degrad).backward()
+        (l_sr + out.loss).backward()
         self.optimizer.step()
-        return torch.stack([l_sr.detach(), l_degrad.detach()])
+        return torch.stack([l_sr.detach(), out.loss.detach()])

@@ -25,7 +25,7 @@ from dasrlib.da_conv import DAConv
 from dasrlib.degradation import DegradationSpace
 from dasrlib.network import BlindSR
 from dasrlib.profiles import Profile
-from dasrlib.training.cuda_graph import WARM_UP
+from dasrlib.training.cuda_graph import WARMUP_ITERATIONS
 from dasrlib.training.patches import PatchPairs
 
 SCALE = 4
@@ -41,8 +41,8 @@ def chosen_profile(quick: bool, batch: int) -> Profile:
     chosen = replace(paper, stage1=no_stage1, stage2=replace(paper.stage2, batch=batch))
     if not quick:
         return chosen
-    smoke = profiles.get("smoke")
-    return replace(chosen, sizes=smoke.sizes, patch=smoke.patch, queue_size=64)
+    smoke, short_queue = profiles.get("smoke"), replace(chosen.recipe, queue_size=64)
+    return replace(chosen, sizes=smoke.sizes, patch=smoke.patch, recipe=short_queue)
 
 
 def counted(model: BlindSR, images: Tensor) -> tuple[int, int]:
@@ -99,8 +99,8 @@ class Training:
 
     def check(self) -> Check:
         seed = int(torch.randint(1 << 20, ()))
-        # The second step shows the first one's update; a recorded one is played from WARM_UP on.
-        steps = WARM_UP + 2 if self.device.type == "cuda" else 2
+        # The second step shows the first one's update; a captured one is replayed from then on.
+        steps = WARMUP_ITERATIONS + 2 if self.device.type == "cuda" else 2
         with tf32(self.dtype == "tf32"):
             ours = self.start(seed, False)
             losses, peak = peak_of(lambda: [ours.step() for _ in range(steps)], self.device)
@@ -173,10 +173,11 @@ def training_step(device: torch.device, quick: bool) -> Iterator[Case]:
         elif not fused:
             computed_as(ReleasedDAConv, run.model)
 
+        iterations = run.iterate()
+
         def step() -> Tensor:
-            losses = torch.stack(run._step())  # a copy: a recorded step has one place for them
-            run.iteration += 1
-            return losses
+            losses = next(iterations)
+            return torch.stack([losses.sr, losses.contrastive])  # a copy: a graph reuses its places
 
         return Started(step, run.model.sr)
 
@@ -208,9 +209,9 @@ def in_float64(run: training.Run) -> None:
     """The run's network in float64, every operation the framework's."""
     computed_as(ground_truth.ExactDAConv, run.model).double()
     parts: list[nn.Module] = [run.model.encoder, run.model.sr]
-    if run.contrast is not None:
-        run.contrast.double()
-        parts += [m for m in run.contrast.children() if m is not run.model.encoder]
+    if run.learner is not None:
+        run.learner.double()
+        parts += [m for m in run.learner.children() if m is not run.model.encoder]
     for part in parts:
         part.register_forward_pre_hook(lambda _, inputs: tuple(x.double() for x in inputs))
 
@@ -235,7 +236,9 @@ class Enlargement:
         self.tolerance = TOLERANCES[self.dtype]
 
     def _network(self) -> BlindSR:
-        return BlindSR(SCALE, self.profile.sizes, "model4", self.profile.encoder_input).eval()
+        return BlindSR(
+            SCALE, self.profile.sizes, "model4", self.profile.recipe.encoder_input
+        ).eval()
 
     def _run(self, model: BlindSR, images: Tensor) -> Tensor:
         number = getattr(torch, self.dtype, torch.float32)  # tf32 is float32 in memory

@@ -14,7 +14,7 @@ Record = dict[str, Any]
 
 # What no notebook draws, by the beginning of the figure's name: the command that makes it anew.
 COMMANDS = {
-    "ablation-papers-recipe": "dasr reproduce ablation --papers-recipe --profile {profile}"
+    "ablation-papers-recipe": "dasr reproduce ablation --encoder-recipe moco --profile {profile}"
     " --seeds {seeds}",
     "ablation": "dasr reproduce ablation --profile {profile} --seeds {seeds}",
     "representation-recipes": "dasr reproduce recipes --profile {profile} --seed {seed}",

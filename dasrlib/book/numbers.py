@@ -40,12 +40,12 @@ def numbers(figures: Path, notebooks: Path) -> dict[str, str]:
 def _losses() -> dict[str, str]:
     """The contrastive loss of an encoder that knows nothing, and what it became (§3.2.1)."""
     laptop = profiles.get("laptop")
-    papers = profiles.with_papers_recipe(laptop)
+    moco = profiles.with_moco_recipe(laptop).recipe
     log = [row for row in weights.catalogue()[FULL_METHOD]["log"] if "contrastive" in row]
     rows: list[list[object]] = [
         ["`paper`: MoCo", f"{paper.QUEUE_SIZE:,} + 1", _chance(1 + paper.QUEUE_SIZE)],
-        ["`laptop` with `--papers-recipe`: MoCo", f"{papers.queue_size:,} + 1",
-         _chance(1 + papers.queue_size)],
+        ["`laptop` with `--encoder-recipe moco`: MoCo", f"{moco.queue_size:,} + 1",
+         _chance(1 + moco.queue_size)],
         ["`laptop`, stage 1: the batch alone", laptop.stage1.batch, _chance(laptop.stage1.batch),
          *_loss_at(log, 1)],
         ["`laptop`, stage 2: a smaller batch", laptop.stage2.batch, _chance(laptop.stage2.batch),
@@ -59,7 +59,7 @@ def _losses() -> dict[str, str]:
         "chance": _chance(1 + paper.QUEUE_SIZE),
         "queue": f"{paper.QUEUE_SIZE:,}",
         "random_steps": f"{paper.QUEUE_SIZE // paper.BATCH_SIZE}",
-        "papers_random_steps": f"{papers.queue_size // papers.stage1.batch}",
+        "papers_random_steps": f"{moco.queue_size // laptop.stage1.batch}",
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -32,9 +32,10 @@ def ablation(
     profile: Profile = "laptop",
     minutes: Minutes = None,
     seeds: Annotated[str, typer.Option(help="Trainings of each model, as 0,1,2.")] = "0",
-    papers_recipe: Annotated[
-        bool, typer.Option(help="Teach the encoder as the paper does: RGB, MoCo and its queue.")
-    ] = False,
+    encoder_recipe: Annotated[
+        Literal["short", "moco"],
+        typer.Option(help="moco: teach the encoder with RGB input and MoCo's queue (§3.2.1)."),
+    ] = "short",
     dtype: Dtype = None,
     folder: Folder = Path("runs"),
 ) -> None:
@@ -50,8 +51,8 @@ def ablation(
         numbers = [int(seed) for seed in seeds.split(",")]
     except ValueError:
         raise ValueError(f"seeds are whole numbers with commas between, got {seeds!r}") from None
-    suffix = "-papers-recipe" if papers_recipe else ""
-    chosen = profiles.with_papers_recipe(chosen) if papers_recipe else chosen
+    suffix = "-papers-recipe" if encoder_recipe == "moco" else ""
+    chosen = profiles.with_moco_recipe(chosen) if encoder_recipe == "moco" else chosen
     experiment.require_test_sets(chosen)
     runs = experiment.Ablation(folder / f"{profile}{suffix}", chosen, numbers, dtype=asked)
     typer.echo(describe_dtype(here(), asked))
@@ -72,7 +73,7 @@ def ablation(
     for claim in data["claims"]:
         by = "" if claim["mean"] is None else f"  {claim['mean']:+.2f} dB"
         typer.echo(f"{claim['better']} > {claim['worse']}: {claim['verdict']}{by}")
-    if profile == "smoke":
+    if chosen.is_plumbing:
         typer.echo("the numbers of the smoke profile mean nothing and are not kept")
         return
     spent = {f"{run['model']}-{run['seed']}": run["minutes"] for run in data["runs"]}
@@ -94,7 +95,7 @@ def recipes(
     folder: Folder = Path("runs"),
 ) -> None:
     """What a short contrastive schedule learns, one part changed at a time (§3.2.1)."""
-    from dasrlib import figures
+    from dasrlib import figures, profiles
     from dasrlib.acceleration.devices import describe_dtype, dtype_named, here
     from dasrlib.studies import recipe_study
 
@@ -104,7 +105,7 @@ def recipes(
     if data is None:
         typer.echo("stopped before the last trial: the same line goes on from there")
         return
-    if profile == "smoke":
+    if profiles.get(profile).is_plumbing:
         typer.echo(
             "every trial ran; the numbers of the smoke profile mean nothing and are not kept"
         )

@@ -307,7 +307,7 @@ def tsne(data: dict[str, Any]) -> Figure:
     """Maps of two encoders' representations, and how well degradations are told apart (§4.2).
 
     data: maps, by encoder, a list of (x, y); labels, the kernel width of each point; probes, by
-    name, the numbers of probes.read_outs; chance, the same numbers of a guess; perplexity; dataset.
+    name, the numbers of probes.probe_all; chance, the same numbers of a guess; perplexity; dataset.
     """
     figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.2), width_ratios=(1, 1, 1.4))
     for ax, (name, points) in zip(axes, data["maps"].items(), strict=False):

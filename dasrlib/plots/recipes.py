@@ -13,25 +13,19 @@ from matplotlib.figure import Figure
 
 from dasrlib.plots.style import PALETTE
 
-PAPERS, SHORT = "the paper's", "short"  # the two recipes all others are changes of
-COLOURS = {"": "0.6", PAPERS: PALETTE[1], SHORT: PALETTE[0], "labels": PALETTE[2]}
+MOCO, SHORT = "moco", "short"  # the two recipes all others are changes of
+COLOURS = {"": "0.6", MOCO: PALETTE[1], SHORT: PALETTE[0], "labels": PALETTE[2]}
 # Where the two questions, loss and in-batch loss, come apart or do not.
-WITH_QUEUE = (
-    PAPERS,
-    "the paper's, with GroupNorm",
-    "the paper's, high-pass input",
-    "the paper's, and the batch as negatives",
-    SHORT,
-)
+WITH_QUEUE = (MOCO, "moco-groupnorm", "moco-high-pass", "moco-both", SHORT)
 
 
 def _family(row: dict[str, Any]) -> str:
-    """What a row is a change of: the paper's recipe, the short one, labels; "" for a baseline."""
+    """What a row is a change of: MoCo's recipe, the short one, labels; "" for a baseline."""
     if row["recipe"] is None:
         return ""
-    if row["recipe"]["labels"]:
+    if row["recipe"]["supervised"]:
         return "labels"
-    return PAPERS if row["name"].startswith(PAPERS) else SHORT
+    return MOCO if row["name"].startswith(MOCO) else SHORT
 
 
 def _rows_apart(rows: Sequence[dict[str, Any]]) -> list[float]:
@@ -51,7 +45,7 @@ def _bars(ax: Axes, rows: Sequence[dict[str, Any]], question: str, chance: float
     ax.barh(heights, test, color=colours, height=0.72)
     held_out = [100 * row["held_out"][question] for row in rows]
     ax.plot(held_out, heights, "o", ms=5, mfc="white", mec="black", ls="", zorder=3)
-    for parent in (PAPERS, SHORT):
+    for parent in (MOCO, SHORT):
         family = [i for i, row in enumerate(rows) if _family(row) == parent]
         at = [test[i] for i in family if rows[i]["name"] == parent]
         ends = [heights[family[0]] + 0.36, heights[family[-1]] - 0.36] if family else []
@@ -64,9 +58,10 @@ def _bars(ax: Axes, rows: Sequence[dict[str, Any]], question: str, chance: float
             r2 = f"{row['test'][f'{question} r2']:.2f}".replace("-", "−")
             ax.text(122, height, r2, ha="right", va="center")
         ax.annotate("R²", (122, 1.0), ha="right", **above)
-    ax.set_yticks(heights, [row["name"] for row in rows])
+    ax.set_yticks(heights, [row["title"] for row in rows])
+    parents = {row["title"] for row in rows if row["name"] in (MOCO, SHORT)}
     for label in ax.get_yticklabels():
-        if label.get_text() in (PAPERS, SHORT):
+        if label.get_text() in parents:
             label.set_fontweight("bold")
     ax.tick_params(axis="y", length=0)
     ax.set(xlim=(0, 122), ylim=(heights[-1] - 0.6, heights[0] + 0.6))
@@ -113,14 +108,14 @@ def _loss(ax: Axes, row: dict[str, Any], batch: int, queue: int) -> None:
         at, [point["in_batch"] for point in log], color="black", lw=1.4, ls="--",
         label="the same, within the batch",
     )  # fmt: skip
-    ax.set(title=row["name"], xlabel="iteration", xlim=(0, at[-1] if at else 1))
+    ax.set(title=row["title"], xlabel="iteration", xlim=(0, at[-1] if at else 1))
     ax.title.set_fontsize(10)
 
 
 def losses(data: dict[str, Any]) -> Figure:
     """The loss that trains, beside the loss among the batch's own keys, which no queue can help.
 
-    data: isotropic, rows with name, recipe and log, of which those in WITH_QUEUE are drawn; batch
+    data: isotropic, rows with name, title, recipe and log, of which WITH_QUEUE is drawn; batch
     and queue, their sizes.
     """
     rows = {row["name"]: row for row in data["isotropic"]}
@@ -146,15 +141,15 @@ def crossed(data: dict[str, Any]) -> Figure:
 
     data: as of recipes; of "isotropic" the rows named in the picture are read.
     """
-    names = ((PAPERS, f"{SHORT}, RGB input"), (f"{PAPERS}, high-pass input", SHORT))
-    rows = {row["name"]: row["test"]["width"] for row in data["isotropic"]}
-    share = [[rows[name] for name in line] for line in names]
+    names = ((MOCO, "short-rgb"), ("moco-high-pass", SHORT))
+    rows = {row["name"]: row for row in data["isotropic"]}
+    share = [[rows[name]["test"]["width"] for name in line] for line in names]
     figure, ax = plt.subplots(figsize=(5.4, 3.2))
     ax.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for y, line in enumerate(names):
         for x, name in enumerate(line):
             ink = "black" if share[y][x] > 0.5 else "white"
-            text = f"{100 * share[y][x]:.0f} %\n{name}"
+            text = f"{100 * share[y][x]:.0f} %\n{rows[name]['title']}"
             ax.text(x, y, text, ha="center", va="center", color=ink)
     ax.set_xticks([0, 1], ["keys: MoCo's queue", "keys: the batch"])
     ax.set_yticks([0, 1], ["RGB input", "high-pass\ninput"])
@@ -169,10 +164,10 @@ def hidden(data: dict[str, Any]) -> Figure:
 
     data: as of recipes. The loss is the last one within the batch, which all recipes have.
     """
-    rows = [row for row in data["isotropic"] if row["log"] and not row["recipe"]["labels"]]
+    rows = [row for row in data["isotropic"] if row["log"] and not row["recipe"]["supervised"]]
     figure, ax = plt.subplots(figsize=(7.4, 4.2))
     for kind, marker, colour in (("rgb", "s", PALETTE[1]), ("high-pass", "o", PALETTE[0])):
-        some = [row for row in rows if row["recipe"]["input"] == kind]
+        some = [row for row in rows if row["recipe"]["encoder_input"].startswith(kind)]
         x = [row["log"][-1]["in_batch"] for row in some]
         y = [100 * row["test"]["width"] for row in some]
         ax.scatter(
@@ -185,16 +180,16 @@ def hidden(data: dict[str, Any]) -> Figure:
             zorder=3,
         )
     named = {
-        PAPERS: ("left", "bottom"),
+        MOCO: ("left", "bottom"),
         SHORT: ("right", "bottom"),
-        f"{SHORT}, RGB input": ("left", "top"),
-        f"{SHORT}, GroupNorm": ("right", "bottom"),
+        "short-rgb": ("left", "top"),
+        "short-groupnorm": ("right", "bottom"),
     }
     for row in rows:
         if row["name"] in named:
             at = row["log"][-1]["in_batch"], 100 * row["test"]["width"]
             ha, va = named[row["name"]]
-            ax.annotate(f"  {row['name']}  ", at, ha=ha, va=va, fontsize=9)
+            ax.annotate(f"  {row['title']}  ", at, ha=ha, va=va, fontsize=9)
     guess = math.log(data["batch"])
     ax.axvline(guess, color="0.55", ls=":")
     small: dict[str, Any] = {"color": "0.4", "fontsize": 9, "va": "bottom"}
@@ -226,9 +221,9 @@ def _noisy(left: Axes, right: Axes, data: dict[str, Any]) -> None:
 
 
 def recipes(data: dict[str, Any]) -> Figure:
-    """The whole study: accuracies, the two losses of the paper's and the short recipe, and noise.
+    """The whole study: accuracies, the two losses of MoCo's and the short recipe, and noise.
 
-    data: isotropic and noisy, rows as recipe_study.Study.run returns them, baselines first; batch,
+    data: isotropic and noisy, rows of recipe_study.RecipeStudy.run, baselines first; batch,
     queue and iterations, numbers; chance, of the k-NN, 0..1; test and held_out, what was probed.
     """
     figure = plt.figure(figsize=(12.5, 9.5))
@@ -239,7 +234,7 @@ def recipes(data: dict[str, Any]) -> Figure:
     rows = {row["name"]: row for row in data["isotropic"]}
     losses = grid[:, 2].subgridspec(2, 1)
     above = figure.add_subplot(losses[0])
-    for ax, name in ((above, PAPERS), (figure.add_subplot(losses[1], sharey=above), SHORT)):
+    for ax, name in ((above, MOCO), (figure.add_subplot(losses[1], sharey=above), SHORT)):
         _loss(ax, rows[name], data["batch"], data["queue"])
         ax.set_ylabel("InfoNCE loss")
     above.set_ylim(0, None)

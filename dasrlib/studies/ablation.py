@@ -19,7 +19,7 @@ from torch import Tensor
 from dasrlib import data, evaluation, network, paper, profiles, training, weights
 from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Profile
-from dasrlib.studies.recipe_study import Examination
+from dasrlib.studies.probe_set import ProbeSet
 
 Pictures = Sequence[tuple[str, Tensor]]
 Row = dict[str, Any]
@@ -73,12 +73,8 @@ class Ablation:
         if not path.exists():
             return None
         record: Row = json.loads(path.read_text())
-        expected = json.loads(json.dumps(training.identity(model, self.profile, self.space, seed)))
-        if {key: record.get(key) for key in expected} != expected:
-            raise ValueError(
-                f"{path.parent} holds a run with other settings: "
-                "choose another folder, or remove it"
-            )
+        asked = training.identity(model, self.profile, self.space, seed)
+        training.require_same_settings(path.parent, record, asked)
         return record
 
     def train(self, minutes: float | None = None, progress: bool = True) -> bool:
@@ -114,7 +110,7 @@ class Ablation:
         pictures held out of it; curve, (iteration, its mean over the widths) on the way there.
         """
         degradations = evaluation.isotropic_grid(SCALE, paper.kernel_widths(SCALE))
-        exam = Examination(probed, noisy=False)
+        probe_set = ProbeSet(probed, noisy=False)
         rows = []
         for model, seed in self.runs():
             record = self.record(model, seed)
@@ -133,7 +129,7 @@ class Ablation:
                     "seed": seed,
                     "psnr": _rounded(evaluation.mean(table), 3),
                     "ssim": _rounded(evaluation.mean(table, "ssim_y"), 4),
-                    "read": _read(trained, exam),
+                    "read": _read(trained, probe_set),
                     "held_out": held_out[-1] if held_out else None,
                     "curve": [list(point) for point in zip(at, means, strict=True)],
                     "iterations": record["log"][-1]["iteration"],
@@ -166,11 +162,11 @@ def parameters(profile: Profile) -> dict[str, int]:
 
 
 @torch.inference_mode()
-def _read(model: network.BlindSR, exam: Examination) -> Row | None:
+def _read(model: network.BlindSR, probe_set: ProbeSet) -> Row | None:
     if not model.blind:
         return None
     device = evaluation.device_of(model)
-    scores = exam.of(lambda lr: model.represent(lr.to(device)))
+    scores = probe_set.score(lambda lr: model.represent(lr.to(device)))
     return {"knn": scores["width"], "r2": scores["width r2"]}
 
 
@@ -246,20 +242,20 @@ def summary(rows: Sequence[Row], dataset: str, bicubic: Sequence[float]) -> Row:
 def require_test_sets(profile: Profile) -> None:
     """Raises FileNotFoundError where a test set is not on this machine: before the training, not
     after."""
-    if profile.name != "smoke":
+    if not profile.is_plumbing:
         for name in (BENCHMARK, PROBED):
             data.paths(name)
 
 
 def benchmark_pictures(profile: Profile) -> tuple[str, Pictures]:
     """Set14; in the smoke profile small crops of two samples, whose numbers mean nothing."""
-    if profile.name != "smoke":
+    if not profile.is_plumbing:
         return BENCHMARK, data.images(BENCHMARK)
     return "tiny corners", [(name, image[:, :64, :64]) for name, image in data.images("samples", 2)]
 
 
 def probed_pictures(profile: Profile) -> Pictures:
     """B100; in the smoke profile small crops of three samples, as many as a read-out of σ needs."""
-    if profile.name != "smoke":
+    if not profile.is_plumbing:
         return data.images(PROBED)
     return [(name, image[:, :64, :64]) for name, image in data.images("samples", 3)]

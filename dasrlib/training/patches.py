@@ -1,30 +1,53 @@
-"""Training patches: two crops of each of B pictures, flipped and turned (§4.1)."""
+"""§4.1 Training pictures, and pairs of patches cut from them, flipped and turned."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
+from dasrlib import data
 from dasrlib.acceleration.devices import to_device
-from dasrlib.data import to_bytes
+from dasrlib.profiles import Profile
+
+Pictures = Sequence[tuple[str, Tensor]]
+
+
+def load_images(profile: Profile) -> tuple[Pictures, Pictures]:
+    """The profile's pictures: those to train on, as uint8, and those held out for choices."""
+    train: list[tuple[str, Tensor]] = []
+    held_out: list[tuple[str, Tensor]] = []
+    # Decoding a picture takes longer than reading it, and leaves other cores free.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for i, name in enumerate(profile.data):
+            # Held out of the first dataset alone; the others are for training.
+            more, out = data.split(data.paths(name), held_out=profile.held_out if i == 0 else 0)
+            train += zip((path.stem for path in more), pool.map(data.load_bytes, more), strict=True)
+            held_out += [(path.stem, data.load_image(path)) for path in out]
+    return train, held_out
+
+
+def cut(picture: Tensor, top: int, left: int, patch: int, turn: int) -> Tensor:
+    """One patch by the definition: cut out (3, P, P), turned `turn` % 4 times, mirrored from 4 on.
+
+    PatchPairs.sample gives the same pixels, all patches of a batch at once.
+    """
+    turned = picture[:, top : top + patch, left : left + patch].rot90(turn % 4, dims=(-2, -1))
+    return turned.flip(-1) if turn >= 4 else turned
 
 
 class PatchPairs:
-    """Draws pairs of patches from pictures that are held as bytes, where the patches are wanted.
+    """Draws pairs of patches from pictures that are held as uint8, where the patches are wanted.
 
-    images: (name, (3, H, W)) pairs, bytes as data.load_bytes gives them or floats in [0, 1]. patch:
-    in HR pixels. device: of the patches; the pictures lie there too where half of its free memory
-    holds them. Raises ValueError for a picture smaller than a patch.
+    images: (name, (3, H, W)) pairs, uint8 or floats in [0, 1]. patch: in HR pixels. device: of the
+    patches; the pictures lie there too where half of its free memory holds them. Raises ValueError
+    for a picture smaller than a patch.
     """
 
-    def __init__(
-        self,
-        images: Sequence[tuple[str, Tensor]],
-        patch: int,
-        device: torch.device | str = "cpu",
-    ) -> None:
+    def __init__(self, images: Pictures, patch: int, device: torch.device | str = "cpu") -> None:
         if not images:
             raise ValueError("there are no pictures to draw patches from")
         for name, image in images:
@@ -38,14 +61,15 @@ class PatchPairs:
         sizes = torch.tensor([image.numel() for _, image in images])
         self.heights = torch.tensor([image.shape[-2] for _, image in images])
         self.widths = torch.tensor([image.shape[-1] for _, image in images])
-        self.offsets = sizes.cumsum(0) - sizes
-        # One line of bytes, so that a batch of patches of many pictures is one gather.
-        self.bytes = torch.empty(int(sizes.sum()), dtype=torch.uint8, device=self._home(sizes))
-        for offset, (_, image) in zip(self.offsets.tolist(), images, strict=True):
-            self.bytes[offset : offset + image.numel()] = to_bytes(image).flatten()
+        self.picture_starts = sizes.cumsum(0) - sizes
+        # All pictures in one row, so that a batch of patches of many pictures is one gather.
+        storage = self._storage_device(sizes)
+        self.pixels = torch.empty(int(sizes.sum()), dtype=torch.uint8, device=storage)
+        for start, (_, image) in zip(self.picture_starts.tolist(), images, strict=True):
+            self.pixels[start : start + image.numel()] = data.to_bytes(image).flatten()
 
-    def _home(self, sizes: Tensor) -> torch.device:
-        """The device where the pictures fit there, else the CPU: then patches travel, as bytes."""
+    def _storage_device(self, sizes: Tensor) -> torch.device:
+        """The device where the pictures fit there, else the CPU: then patches travel, as uint8."""
         if self.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self.device)
             if int(sizes.sum()) > free // 2:
@@ -53,18 +77,19 @@ class PatchPairs:
         return self.device
 
     def sample(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
-        """Two patches of each of `batch` pictures, (batch, 2, 3, P, P) in [0, 1], on the device.
+        """Two patches of each of B pictures, as `cut` defines them.
 
         The pictures are drawn with replacement; both patches of a picture get the same one of the
-        eight flips and turns, as the released code flips the picture before it cuts. The generator
-        is the CPU's, whatever the device: the same seed gives the same patches everywhere.
+        eight flips and turns, as the released code flips the picture before it cuts.
+        The generator is the CPU's, whatever the device: the same seed gives the same patches.
+        Returns (B, 2, 3, P, P) in [0, 1], on the device.
         """
-        chosen = torch.randint(len(self.offsets), (batch,), generator=generator)
+        chosen = torch.randint(len(self.picture_starts), (batch,), generator=generator)
         places = torch.rand(batch, 2, 2, generator=generator)
         turns = torch.randint(8, (batch,), generator=generator)
         h, w, p = self.heights[chosen], self.widths[chosen], self.patch
         room = torch.stack([h, w], dim=-1)[:, None] - p + 1
-        top, left = (places * room).long().unbind(-1)  # (batch, 2)
+        top, left = (places * room).long().unbind(-1)  # (B, 2) each
 
         # Row and column of a patch's pixel (i, j), each ± i or ± j: a quarter turn makes (j, −i) of
         # (i, j), the mirror turns j round. Where it counts down, it starts from the far end.
@@ -75,13 +100,13 @@ class PatchPairs:
         top = top + ((row_i + row_j < 0) * (p - 1))[:, None]
         left = left + ((column_i + column_j < 0) * (p - 1))[:, None]
 
-        # Where in the line of bytes: each patch's first pixel, and the steps from plane to plane,
+        # Where in the row of pixels: each patch's first one, and the steps from plane to plane,
         # with i and with j. All that travels to the device is these.
-        first = self.offsets[chosen][:, None] + top * w[:, None] + left
+        first = self.picture_starts[chosen][:, None] + top * w[:, None] + left
         steps = torch.stack([h * w, row_i * w + column_i, row_j * w + column_j], dim=-1)
-        numbers = to_device(torch.cat([first, steps], dim=-1), self.bytes.device)  # (batch, 5)
+        numbers = to_device(torch.cat([first, steps], dim=-1), self.pixels.device)  # (B, 5)
         first, (plane, step_i, step_j) = numbers[:, :2], numbers[:, 2:, None, None, None].unbind(1)
         along, planes = (torch.arange(n, device=first.device) for n in (p, 3))
         index = first[:, :, None, None, None] + plane[..., None] * planes[:, None, None]
         index = index + step_i[..., None] * along[:, None] + step_j[..., None] * along
-        return to_device(self.bytes.take(index), self.device).float().div_(255)
+        return to_device(self.pixels.take(index), self.device).float().div_(255)

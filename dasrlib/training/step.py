@@ -1,15 +1,21 @@
-"""§4.1 One iteration of training: what it reads, the two losses and the update."""
+"""§4.1 One iteration of training: its batch, the two losses and the update."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from dasrlib.acceleration.devices import fastest_layout, to_device
+from dasrlib.degradation import DegradationSpace, degrade
 from dasrlib.network import BlindSR, DegradationEncoder
-from dasrlib.representation import InBatch, MoCo
+from dasrlib.profiles import Stage
+from dasrlib.representation import ContrastiveLearner
+from dasrlib.training.patches import PatchPairs
 
 
 class Batch(NamedTuple):
@@ -17,29 +23,82 @@ class Batch(NamedTuple):
 
     query: Tensor  # (B, 3, P, P)
     key: Tensor  # (B, 3, P, P)
-    hr: Tensor  # (B, 3, sP, sP)
-    code: Tensor  # (B, 4), the degradations as Model 5 is told them
+    hr: Tensor  # (B, 3, sP, sP), of the query
+    encoding: Tensor  # (B, 4), the degradations as Model 5 is told them
+    widths: Tensor  # (B,), λ1 of the degradations: the labels of a supervised recipe
+
+
+def sample_batch(
+    patches: PatchPairs,
+    space: DegradationSpace,
+    seed: int,
+    positives: str,
+    batch: int,
+    iteration: int,
+) -> Batch:
+    """An iteration's patches, degraded: from (seed, iteration) alone, on the device.
+
+    positives: of the ContrastiveRecipe. batch: B.
+    """
+    number = seed * 1_000_003 + iteration
+    generator = torch.Generator().manual_seed(number)
+    hr = patches.sample(batch, generator)  # (B, 2, 3, sP, sP)
+    degradations = space.sample(batch, generator)
+    if positives == "same-degradation":
+        # The key's picture is another one than the query's: the batch turned round by one.
+        hr = torch.stack([hr[:, 0], hr[:, 1].roll(1, dims=0)], dim=1)
+    # Noise is many numbers: drawn where they are needed.
+    noise = torch.Generator(patches.device).manual_seed(number)
+    # Both patches of a pair share a degradation: that is what makes them positives.
+    lr = degrade(
+        hr.flatten(0, 1), degradations.repeat_interleave(2), noise, "fast"
+    )  # (2B, 3, P, P)
+    told = degradations.encoding, degradations.lambda1
+    encoding, widths = (to_device(t, patches.device) for t in told)
+    layout = fastest_layout(patches.device)
+    query, key = (lr[first::2].contiguous(memory_format=layout) for first in (0, 1))
+    return Batch(query, key, hr[:, 0], encoding, widths)
+
+
+def learning_rate(stage: Stage, iteration: int) -> float:
+    """The learning rate of a stage's iteration, counted from 0 (§4.1)."""
+    if stage.schedule == "steps":
+        return stage.lr * stage.factor ** sum(iteration >= m for m in stage.milestones)
+    warm = min(1.0, (iteration + 1) / (stage.warmup + 1))
+    return stage.lr * warm * 0.5 * (1 + math.cos(math.pi * iteration / stage.iterations))
+
+
+class Losses(NamedTuple):
+    """An iteration's losses, 0 where there is none."""
+
+    sr: Tensor  # L_SR on the 0..255 scale
+    contrastive: Tensor  # L_degrad
+    in_batch: Tensor  # L_degrad with the batch's keys alone as candidates
 
 
 class Step:
     """One stage's update of the weights, and its Adam(0.9, 0.999) (§4.1).
 
-    contrast: None for the models without L_degrad. with_sr: stage 2, everything on
-    L_SR + L_degrad; stage 1 is the encoder alone on L_degrad. dtype: of the autocast.
+    Args:
+        learner: teaches the encoder; None for the models without L_degrad.
+        model: the network, in stage 2: everything on L_SR + L_degrad. None in stage 1: the encoder
+            alone on L_degrad.
+        dtype: of the autocast.
     """
 
     def __init__(
         self,
-        model: BlindSR,
-        contrast: MoCo | InBatch | None,
-        with_sr: bool,
+        learner: ContrastiveLearner | None,
+        model: BlindSR | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.model, self.contrast, self.with_sr, self.dtype = model, contrast, with_sr, dtype
-        parameters = list((model if with_sr else model.encoder).parameters())
+        self.learner, self.model, self.dtype = learner, model, dtype
+        # The encoder is part of both, and counted once.
+        self.trained = nn.ModuleList(m for m in (model, learner) if m is not None)
+        parameters = [p for p in self.trained.parameters() if p.requires_grad]
         self.device = parameters[0].device
         cuda = self.device.type == "cuda"
-        # In a recording the learning rate cannot be a number, which would be the same for ever.
+        # A CUDA graph would repeat a rate that is a number for ever.
         rate = torch.zeros((), device=self.device) if cuda else 0.0
         self.optimizer = torch.optim.Adam(
             parameters, rate, betas=(0.9, 0.999), fused=True, capturable=cuda
@@ -63,66 +122,91 @@ class Step:
         ]
         self.optimizer.load_state_dict({**state, "param_groups": groups})
 
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """L_SR on the 0..255 scale and L_degrad; 0 where there is none."""
-        l_sr = l_degrad = torch.zeros((), device=self.device)
-        self.model.train()
-        # Without autocast's cache of weights: what it holds would outlive a recording.
+    def losses(self, batch: Batch) -> Losses:
+        """The losses of a batch."""
+        l_sr = l_degrad = in_batch = torch.zeros((), device=self.device)
+        self.trained.train()
+        # Without autocast's cache of weights: what it holds would outlive a CUDA graph's capture.
         with torch.autocast(
             self.device.type, self.dtype, self.dtype != torch.float32, cache_enabled=False
         ):
-            if self.contrast is not None:
-                l_degrad, representation, _ = self.contrast.train()(batch.query, batch.key)
-            elif isinstance(self.model.encoder, DegradationEncoder):
-                representation = self.model.encoder.layers(batch.code)
-            else:
-                representation = self.model.represent(batch.query)
-            if self.with_sr:
-                sr = self.model.sr(batch.query, representation)
+            if self.learner is not None:
+                out = self.learner(batch.query, batch.key, batch.widths)
+                l_degrad, representation, in_batch = out.loss, out.representation, out.in_batch
+            elif self.model is not None:
+                encoder = self.model.encoder
+                if isinstance(encoder, DegradationEncoder):
+                    representation = encoder.layers(batch.encoding)  # (B, 256)
+                else:
+                    representation = self.model.represent(batch.query)  # (B, 256)
+            if self.model is not None:
+                sr = self.model.sr(batch.query, representation)  # (B, 3, sP, sP)
                 # L1 of SR against HR, first patch, on the 0..255 scale, so that its weight
                 # beside L_degrad is the paper's.
                 l_sr = 255 * F.l1_loss(sr.float(), batch.hr)
-        return l_sr, l_degrad
+        return Losses(l_sr, l_degrad, in_batch)
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: Batch) -> Losses:
         """One update of the weights; returns the losses before it."""
-        l_sr, l_degrad = self.losses(batch)
+        losses = self.losses(batch)
         self.optimizer.zero_grad(set_to_none=True)
-        (l_sr + l_degrad).backward()
+        (losses.sr + losses.contrastive).backward()
         self.optimizer.step()
-        return l_sr.detach(), l_degrad.detach()
+        return Losses(*(loss.detach() for loss in losses))
 
 
-class Losses:
-    """The sums of the losses since the last line of the log, on the device: adding never waits."""
+def train_stage(
+    step: Step,
+    stage: Stage,
+    sample: Callable[[int, int], Batch],
+    done: int = 0,
+    before: int = 0,
+) -> Iterator[Losses]:
+    """The training loop: what is left of a stage, an iteration at a time (§4.1).
 
-    def __init__(
-        self,
-        device: torch.device,
-        sr: float = 0.0,
-        contrastive: float = 0.0,
-        iterations: int = 0,
-    ) -> None:
-        self.iterations = iterations
-        self.sums = torch.tensor([sr, contrastive, float(iterations)]).to(device)
+    sample: (B, iteration) -> Batch. done: iterations of the stage that are done. before: iterations
+    of earlier stages. Yields the losses of each iteration.
+    """
+    for iteration in range(done, stage.iterations):
+        step.set_learning_rate(learning_rate(stage, iteration))
+        yield step(sample(stage.batch, before + iteration))
 
-    def add(self, l_sr: Tensor, l_degrad: Tensor) -> None:
+
+class LossMeter:
+    """Sums the losses since the last line of the log, on the device: adding never waits.
+
+    sums: what `state` gave, to go on from there.
+    """
+
+    def __init__(self, device: torch.device, sums: dict[str, float] | None = None) -> None:
+        kept = sums or dict.fromkeys((*Losses._fields, "iterations"), 0)
+        self.iterations = int(kept["iterations"])
+        self.sums = torch.tensor([float(value) for value in kept.values()]).to(device)
+
+    def add(self, losses: Losses) -> None:
         """Another iteration's losses."""
         self.iterations += 1
-        self.sums[:2] += torch.stack([l_sr, l_degrad])
-        # What is no number stays in a sum: this counts the iterations up to the first of them.
-        self.sums[2] += self.sums[:2].sum().isfinite()
+        self.sums[:-1] += torch.stack(losses)
+        # A sum stays NaN or infinite: this counts the iterations before the first such loss.
+        self.sums[-1] += self.sums[:-1].sum().isfinite()
 
-    def read(self, iteration: int) -> dict[str, float]:
+    def state(self, iteration: int) -> dict[str, float]:
         """The sums and how many iterations they are of, waiting for the device.
 
-        iteration: how many there have been. Raises FloatingPointError where one of them gave no
-        number.
+        iteration: how many there have been in all. Raises FloatingPointError where a loss was NaN
+        or infinite.
         """
-        sr, contrastive, finite = self.sums.tolist()
+        *sums, finite = self.sums.tolist()
         if finite < self.iterations:
             raise FloatingPointError(
-                f"the loss is {sr + contrastive} at iteration "
+                f"the loss is {sum(sums)} at iteration "
                 f"{iteration - self.iterations + int(finite)}: try a lower learning rate"
             )
-        return {"sr": sr, "contrastive": contrastive, "iterations": self.iterations}
+        return {**dict(zip(Losses._fields, sums, strict=True)), "iterations": self.iterations}
+
+    def means(self, iteration: int) -> dict[str, float]:
+        """The mean of each loss; clears the sums. Raises what `state` raises."""
+        state = self.state(iteration)
+        self.sums.zero_()
+        self.iterations = 0
+        return {name: state[name] / state["iterations"] for name in Losses._fields}

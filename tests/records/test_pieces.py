@@ -195,7 +195,7 @@ def test_a_carried_run_ends_like_the_uncut_one(tmp_path, monkeypatch, cut):
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(carried.model.state_dict()[name], tensor), name
     assert carried.log() == whole.log()
-    files = [contents(run.folder)["weights.safetensors"] for run in (carried, whole)]
+    files = [contents(run.folder.path)["weights.safetensors"] for run in (carried, whole)]
     assert files[0] == files[1]
 
 

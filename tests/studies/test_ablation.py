@@ -55,7 +55,7 @@ def test_every_model_sees_the_same_batch_in_the_same_iteration(tmp_path):
     for model in network.MODELS:
         run = training.Run(tmp_path / model, model, TINY, seed=3, images=IMAGES, device="cpu")
         run.iteration = 7
-        drawn[model] = run._draw(2)
+        drawn[model] = run._sample_batch(2, run.iteration)
     for model, batch in drawn.items():
         for part, expected in zip(batch, drawn["model4"], strict=True):
             assert torch.equal(part, expected), model
@@ -131,7 +131,7 @@ def test_the_rows_say_how_well_representations_tell_widths_apart(finished):
     for name in ("model1", "model4"):
         model = weights.load(finished.path(name, 3) / "weights.safetensors")
         vectors, owners, labels = evaluation.representations(model, PROBED, widths)
-        numbers = probes.read_outs(vectors, labels, owners)
+        numbers = probes.probe_all(vectors, labels, owners)
         # The rows keep four decimals.
         for key in ("knn", "r2"):
             assert rows[name]["read"][key] == pytest.approx(numbers[key], abs=6e-5)
@@ -176,13 +176,11 @@ def test_the_summary_averages_over_seeds_and_names_what_is_missing():
     assert summary(rows, "tiny corners", [20.0] * 4)["printed"] == {}
 
 
-def test_the_papers_recipe_changes_the_encoders_teaching_and_nothing_else():
+def test_mocos_recipe_changes_the_encoders_teaching_and_nothing_else():
     laptop = profiles.get("laptop")
-    changed = profiles.with_papers_recipe(laptop)
-    assert (changed.recipe, changed.encoder_input) == ("moco", "rgb")
-    assert changed.temperature == paper.TEMPERATURE
-    same = ("name", "sizes", "data", "held_out", "patch", "stage1", "stage2")
-    assert all(getattr(changed, name) == getattr(laptop, name) for name in same)
+    changed = profiles.with_moco_recipe(laptop)
+    assert (changed.recipe.negatives, changed.recipe.encoder_input) == ("queue", "rgb")
+    assert replace(changed, recipe=laptop.recipe) == laptop
 
 
 def test_the_command_prints_the_table_and_keeps_nothing_of_smoke(tmp_path, monkeypatch):
@@ -202,6 +200,7 @@ def test_the_command_prints_the_table_and_keeps_nothing_of_smoke(tmp_path, monke
 def test_the_command_keeps_a_figure_with_the_runs(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "folder", lambda: tmp_path)
     monkeypatch.setitem(profiles.PROFILES, "laptop", TINY)
+    monkeypatch.setattr(profiles.Profile, "is_plumbing", False)
     monkeypatch.setattr(ablation, "benchmark_pictures", lambda profile: ("Set14", TEST))
     monkeypatch.setattr(ablation, "probed_pictures", lambda profile: PROBED)
     monkeypatch.setattr(ablation, "require_test_sets", lambda profile: None)

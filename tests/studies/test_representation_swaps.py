@@ -86,10 +86,10 @@ def clusters() -> tuple[np.ndarray, list[str], list[str]]:
 
 
 def test_planted_clusters_read_out_perfectly_and_shuffled_ones_do_not(clusters):
-    read = probes.read_outs(*clusters)
+    read = probes.probe_all(*clusters)
     assert read["knn"] == read["linear"] == 1
     assert read["silhouette"] > 0.9
-    shuffled = probes.by_chance(*clusters)
+    shuffled = probes.probe_shuffled(*clusters)
     # 36 vectors of three labels: 1/3 plus three standard deviations of 0.08.
     assert max(shuffled["knn"], shuffled["linear"]) < 0.58
     assert shuffled["silhouette"] < 0.1

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dasrlib import data
-from dasrlib.training.patches import PatchPairs
+from dasrlib.training.patches import PatchPairs, cut
 
 
 def places(h: int = 20, w: int = 23) -> torch.Tensor:
@@ -97,9 +97,7 @@ def cut_one_by_one(
         picture = pictures[int(chosen[i])]
         room = torch.tensor([picture.shape[-2] - patch + 1, picture.shape[-1] - patch + 1])
         for j, (top, left) in enumerate((places[i] * room).long().tolist()):
-            cut = picture[:, top : top + patch, left : left + patch]
-            turned = torch.rot90(cut, int(turns[i]) % 4, dims=(-2, -1))
-            out[i, j] = turned.flip(-1) if turns[i] >= 4 else turned
+            out[i, j] = cut(picture, top, left, patch, int(turns[i]))
     return out
 
 
@@ -127,19 +125,19 @@ def test_bytes_are_as_good_as_floats(tmp_path):
     assert all(data.load_bytes(file).dtype == torch.uint8 for file in files)
     from_bytes = PatchPairs([("", data.load_bytes(file)) for file in files], 12)
     from_floats = PatchPairs([("", picture) for picture in pictures], 12)
-    assert from_bytes.bytes.dtype == from_floats.bytes.dtype == torch.uint8
+    assert from_bytes.pixels.dtype == from_floats.pixels.dtype == torch.uint8
     drawn = [p.sample(9, torch.Generator().manual_seed(1)) for p in (from_bytes, from_floats)]
     assert torch.equal(*drawn)
 
 
 def test_pictures_lie_on_the_gpu_where_half_of_its_memory_holds_them(monkeypatch):
     pairs = PatchPairs([("", picture) for picture in random_pictures()], 12)
-    assert pairs.bytes.device.type == "cpu"
+    assert pairs.pixels.device.type == "cpu"
     pairs.device = torch.device("cuda")
     size = torch.tensor([600, 400])
-    for free, home in ((2000, "cuda"), (1999, "cpu")):
+    for free, expected in ((2000, "cuda"), (1999, "cpu")):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10**9))
-        assert pairs._home(size).type == home
+        assert pairs._storage_device(size).type == expected
 
 
 @pytest.mark.gpu
@@ -151,7 +149,7 @@ def test_a_gpu_gets_the_same_patches_and_is_not_waited_for(monkeypatch, fits):
     if not fits:
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 10**9))
     pairs = PatchPairs(pictures, 12, "cuda")
-    assert pairs.bytes.is_cuda == fits
+    assert pairs.pixels.is_cuda == fits
     torch.cuda.set_sync_debug_mode("error")
     try:
         got = pairs.sample(40, torch.Generator().manual_seed(0))

@@ -27,8 +27,8 @@ def _ctrl_c_interrupts():
 
 def state(run: Run) -> dict[str, torch.Tensor]:
     found = dict(run.model.state_dict())
-    if run.contrast is not None:
-        found |= {f"contrast.{k}": t for k, t in run.contrast.state_dict().items()}
+    if run.learner is not None:
+        found |= {f"learner.{k}": t for k, t in run.learner.state_dict().items()}
     return found
 
 
@@ -37,7 +37,7 @@ def assert_same_end(cut: Run, whole: Run) -> None:
         assert torch.equal(state(cut)[name], tensor), name
     assert cut.log() == whole.log()
     name = "weights.safetensors"
-    assert (cut.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    assert (cut.folder.path / name).read_bytes() == (whole.folder.path / name).read_bytes()
 
 
 _whole: dict[str, Run] = {}
@@ -78,10 +78,10 @@ def test_killed_between_checkpoints_is_uncut(tmp_path, clock, whole, recipe):
     expected = whole(recipe)
     run = started(tmp_path, clock, RECIPES[recipe])
     run.train(minutes=1.5, progress=False)
-    old = run.checkpoint.read_bytes()
+    old = run.folder.checkpoint.read_bytes()
     run.train(minutes=5.5, progress=False)
     # A power cut: the log is further than the last checkpoint.
-    run.checkpoint.write_bytes(old)
+    run.folder.checkpoint.write_bytes(old)
     last = started(tmp_path, clock, RECIPES[recipe])
     assert last.iteration == 2
     assert last.train(progress=False)
@@ -120,14 +120,14 @@ def test_ctrl_c_in_the_middle_is_uncut(tmp_path, clock, whole, monkeypatch, reci
 
 def test_an_interrupt_leaves_a_checkpoint(tmp_path, clock, monkeypatch):
     run = started(tmp_path, clock)
-    step = run._step
+    sample = run._sample_batch
 
-    def interrupted():
-        if run.iteration == 3:
+    def interrupted(batch, iteration):
+        if iteration == 3:
             signal.raise_signal(signal.SIGINT)
-        return step()
+        return sample(batch, iteration)
 
-    monkeypatch.setattr(run, "_step", interrupted)
+    monkeypatch.setattr(run, "_sample_batch", interrupted)
     with contextlib.suppress(KeyboardInterrupt):
         run.train(progress=False)
     assert started(tmp_path, clock).iteration in (3, 4)
@@ -162,23 +162,24 @@ def test_same_seed_same_weights_and_another_seed_others(tmp_path, clock, whole):
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("other", "says"),
     [
-        {"seed": 6},
-        {"model": "model3"},
-        {"scale": 3},
-        {"profile": replace(TINY, patch=13)},
-        {"profile": MOCO},
-        {"space": DegradationSpace.anisotropic(2)},
+        ({"seed": 6}, "(seed: 5 is stored, 6 was asked for)"),
+        ({"model": "model3"}, "(model: 'model4' is stored, 'model3' was asked for)"),
+        ({"scale": 3}, "scale: 2 is stored, 3 was asked for"),
+        ({"profile": replace(TINY, patch=13)}, "(profile.patch: 12 is stored, 13 was asked for)"),
+        ({"profile": MOCO}, "profile.recipe.queue_size: 0 is stored, 5 was asked for"),
+        ({"space": DegradationSpace.anisotropic(2)}, "space.noise: 0.0 is stored, 25.0 was asked"),
     ],
     ids=["seed", "model", "scale", "patch", "recipe", "space"],
 )
-def test_a_folder_keeps_its_settings(tmp_path, clock, other):
+def test_a_folder_keeps_its_settings(tmp_path, clock, other, says):
     started(tmp_path, clock).train(minutes=0.5, progress=False)
     before = (tmp_path / "checkpoint.pt").read_bytes()
     with pytest.raises(ValueError, match="holds a run with other settings") as error:
         started(tmp_path, clock, **other)
     assert str(tmp_path) in str(error.value)
+    assert says in str(error.value)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
@@ -196,12 +197,12 @@ def test_a_run_goes_on_in_the_dtype_it_began_in(tmp_path, clock, monkeypatch):
 
 def test_the_end_writes_weights_and_record(tmp_path, clock, whole):
     run = whole("in-batch")
-    model = weights.load(run.folder / "weights.safetensors")
+    model = weights.load(run.folder.path / "weights.safetensors")
     assert (model.model, model.scale, model.sizes) == ("model4", 2, TINY.sizes)
     for name, tensor in run.model.state_dict().items():
         stored = tensor.half().float() if tensor.is_floating_point() else tensor
         assert torch.equal(model.state_dict()[name], stored), name
-    record = json.loads((run.folder / "weights.json").read_text())
+    record = json.loads((run.folder.path / "weights.json").read_text())
     assert record["model"] == "model4"
     assert record["scale"] == 2
     assert record["seed"] == 5
@@ -214,7 +215,7 @@ def test_the_end_writes_weights_and_record(tmp_path, clock, whole):
 
 
 def test_a_finished_run_stays_finished(tmp_path, clock, whole):
-    again = started(whole("in-batch").folder, clock)
+    again = started(whole("in-batch").folder.path, clock)
     assert again.iteration == again.iterations
     assert again.train(progress=False)
     assert_same_end(again, whole("in-batch"))
@@ -223,17 +224,17 @@ def test_a_finished_run_stays_finished(tmp_path, clock, whole):
 def test_a_checkpoint_is_whole_or_not_at_all(tmp_path, clock, monkeypatch):
     run = started(tmp_path, clock)
     run.train(minutes=2.5, progress=False)
-    old, beside = run.checkpoint.read_bytes(), sorted(tmp_path.iterdir())
+    old, beside = run.folder.checkpoint.read_bytes(), sorted(tmp_path.iterdir())
 
     def breaks(state: object, path: Path) -> None:
         Path(path).write_bytes(b"half of it")
         raise OSError("no space left")
 
     with monkeypatch.context() as patched:
-        patched.setattr(training.run.torch, "save", breaks)
+        patched.setattr(training.run_folder.torch, "save", breaks)
         with pytest.raises(OSError, match="no space left"):
             run.train(minutes=1.5, progress=False)
-    assert run.checkpoint.read_bytes() == old
+    assert run.folder.checkpoint.read_bytes() == old
     assert sorted(tmp_path.iterdir()) == beside
     assert started(tmp_path, clock).iteration == 3
 
@@ -241,7 +242,7 @@ def test_a_checkpoint_is_whole_or_not_at_all(tmp_path, clock, monkeypatch):
 def test_a_half_written_line_of_the_log_is_no_obstacle(tmp_path, clock, whole):
     run = started(tmp_path, clock)
     run.train(minutes=3.5, progress=False)
-    with run.log_path.open("a") as file:
+    with run.folder.log_path.open("a") as file:
         file.write('{"iteration": 6, "sta')  # killed while writing, after the last checkpoint
     last = started(tmp_path, clock)
     assert last.iteration == 4

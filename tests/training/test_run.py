@@ -14,13 +14,14 @@ from dasrlib import data, paper, training
 from dasrlib.degradation import DegradationSpace
 from dasrlib.network import MODELS
 from dasrlib.profiles import Stage
+from dasrlib.training.step import LossMeter
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_models_without_contrast_skip_stage_1(tmp_path, clock, name):
     run = started(tmp_path, clock, model=name)
     if name in ("model1", "model5"):
-        assert run.contrast is None
+        assert run.learner is None
         assert [s.iterations for s in run.stages] == [0, STAGE1 + STAGE2]
     else:
         assert [s.iterations for s in run.stages] == [STAGE1, STAGE2]
@@ -70,7 +71,7 @@ def test_the_log_grows_and_can_be_read_at_any_time(tmp_path, clock):
     assert [record["iteration"] for record in run.log()] == [3]
     run.train(progress=False)
     # Every third; the stages' ends at 4 and 10; a validation four iterations into stage 2, at 8.
-    log = [json.loads(line) for line in run.log_path.read_text().splitlines()]
+    log = [json.loads(line) for line in run.folder.log_path.read_text().splitlines()]
     assert [record["iteration"] for record in log] == [3, 4, 6, 8, 9, 10]
     assert [record["stage"] for record in log] == [1, 1, 2, 2, 2, 2]
     assert [record["minutes"] for record in log] == [3, 4, 6, 8, 9, 10]
@@ -82,14 +83,13 @@ def test_the_log_grows_and_can_be_read_at_any_time(tmp_path, clock):
 
 def test_the_log_holds_means_of_what_the_steps_gave(tmp_path, clock, monkeypatch):
     run = started(tmp_path, clock)
-    step, given = run._step, []
+    add, given = LossMeter.add, []
 
-    def noted():
-        out = step()
-        given.append([float(value) for value in out])
-        return out
+    def noted(self, losses):
+        given.append([float(value) for value in losses])
+        add(self, losses)
 
-    monkeypatch.setattr(run, "_step", noted)
+    monkeypatch.setattr(LossMeter, "add", noted)
     run.train(progress=False)
     losses = torch.tensor(given, dtype=torch.float64)
     third, sixth = run.log()[0], run.log()[2]
@@ -110,14 +110,14 @@ def test_a_loss_that_is_no_number_stops_with_a_sentence(tmp_path, clock):
     run.train(minutes=1.5, progress=False)
     with torch.no_grad():
         run.model.sr.head.weight[0, 0, 0, 0] = math.nan
-    kept = run.checkpoint.read_bytes()
+    kept = run.folder.checkpoint.read_bytes()
     with pytest.raises(FloatingPointError, match=r"the loss is nan at iteration 2.*learning rate"):
         run.train(progress=False)
     assert [record["iteration"] for record in run.log()] == []
     # Nor is it kept where the checkpoint comes before the next line of the log.
     with pytest.raises(FloatingPointError, match=r"the loss is nan at iteration 2"):
         run.save_checkpoint()
-    assert run.checkpoint.read_bytes() == kept
+    assert run.folder.checkpoint.read_bytes() == kept
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -126,7 +126,7 @@ def test_the_loss_falls(tmp_path, clock, scale):
         TINY,
         stage1=Stage(iterations=0, lr=1e-3),
         stage2=Stage(iterations=40, lr=2e-3, batch=3),
-        start_as_enlargement=False,
+        init_as_nearest_neighbour=False,
         validate_every=1000,
     )
     name, noise = texture("one", 16, 16)

@@ -1,9 +1,10 @@
-"""§4.1: an iteration updates what its stage trains, waits for nothing, and can be recorded."""
+"""§4.1: an iteration updates what its stage trains, waits for nothing, and can be captured."""
 
 from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,10 +14,10 @@ from dasrlib import training
 from dasrlib.degradation import DegradationSpace
 from dasrlib.network import BlindSR
 from dasrlib.profiles import Sizes
-from dasrlib.representation import InBatch, MoCo
+from dasrlib.representation import IN_BATCH, MOCO, ContrastiveLearner
 from dasrlib.training import cuda_graph
-from dasrlib.training.cuda_graph import WARM_UP, Recorded
-from dasrlib.training.step import Batch, Losses, Step
+from dasrlib.training.cuda_graph import WARMUP_ITERATIONS, CudaGraphStep
+from dasrlib.training.step import Batch, Losses, LossMeter, Step
 
 SIZES = Sizes(groups=1, blocks=1, channels=16, tail_channels=16)
 # Model, and the contrastive learning beside it.
@@ -29,35 +30,40 @@ KINDS = [
 ]
 
 
-class Played(Recorded):
-    """A recording as far as a processor can have one: fixed places for the batch and the losses,
-    nothing computed while recording, and the ordinary step when it is played."""
+class FakeGraphStep(CudaGraphStep):
+    """A CUDA graph as far as a processor can have one: fixed places for the batch and the losses,
+    nothing computed while capturing, and the ordinary step when it is replayed."""
 
-    recorded = 0
+    captured = 0
 
     def _warm_up(self, batch):
         return Step.__call__(self, batch)
 
-    def _record(self, batch):
-        self.recorded += 1
-        losses = torch.full((), math.nan), torch.full((), math.nan)
+    def _capture(self, batch):
+        self.captured += 1
+        losses = Losses(*(torch.full((), math.nan) for _ in Losses._fields))
 
-        def play():
+        def replay():
             for place, loss in zip(losses, Step.__call__(self, batch), strict=True):
                 place.copy_(loss)
 
-        return play, losses
+        return replay, losses
 
 
 def parts(kind, device="cpu"):
     name, recipe = kind
     torch.manual_seed(1)
     model = BlindSR(2, SIZES, name)
-    contrast = None
+    learner = None
     if recipe:
-        contrast = MoCo(model.encoder, 5) if recipe == "moco" else InBatch(model.encoder)
-        contrast.to(device)
-    return model.to(device), contrast
+        chosen = replace(MOCO, queue_size=5) if recipe == "moco" else IN_BATCH
+        learner = ContrastiveLearner(model.encoder, chosen).to(device)
+    return learner, model.to(device)
+
+
+def step_of(kind, with_sr=True, device="cpu", cls=Step, dtype=torch.float32):
+    learner, model = parts(kind, device)
+    return cls(learner, model if with_sr else None, dtype)
 
 
 def batches(count: int, device: str = "cpu") -> list[Batch]:
@@ -66,8 +72,9 @@ def batches(count: int, device: str = "cpu") -> list[Batch]:
     for _ in range(count):
         query, key = torch.rand(2, 3, 3, 12, 12, generator=generator)
         hr = torch.rand(3, 3, 24, 24, generator=generator)
-        code = DegradationSpace.anisotropic(2).sample(3, generator).encoding
-        drawn.append(Batch(*(part.to(device) for part in (query, key, hr, code))))
+        degradations = DegradationSpace.anisotropic(2).sample(3, generator)
+        parts = (query, key, hr, degradations.encoding, degradations.lambda1)
+        drawn.append(Batch(*(part.to(device) for part in parts)))
     return drawn
 
 
@@ -80,10 +87,7 @@ def trained(step: Step, drawn: list[Batch]) -> list[list[float]]:
 
 
 def numbers(step: Step) -> dict[str, torch.Tensor]:
-    found = dict(step.model.state_dict())
-    if step.contrast is not None:
-        found |= {f"contrast.{name}": t for name, t in step.contrast.state_dict().items()}
-    return found
+    return dict(step.trained.state_dict())
 
 
 # Without L_degrad there is no stage 1.
@@ -91,21 +95,23 @@ STAGES = [(kind, with_sr) for kind in KINDS for with_sr in (False, True) if with
 
 
 @pytest.mark.parametrize(("kind", "with_sr"), STAGES, ids=str)
-def test_a_recorded_step_is_the_step(kind, with_sr):
-    plain, recorded = (cls(*parts(kind), with_sr) for cls in (Step, Played))
-    drawn = batches(WARM_UP + 3)
+def test_a_graph_step_is_the_step(kind, with_sr):
+    plain, graph = (step_of(kind, with_sr, cls=cls) for cls in (Step, FakeGraphStep))
+    drawn = batches(WARMUP_ITERATIONS + 3)
     expected = trained(plain, drawn)
-    assert trained(recorded, [Batch(*(t.clone() for t in b)) for b in drawn]) == expected
-    assert recorded.recorded == 1
+    assert trained(graph, [Batch(*(t.clone() for t in b)) for b in drawn]) == expected
+    assert graph.captured == 1
     assert len({tuple(losses) for losses in expected}) == len(expected)
     for name, tensor in numbers(plain).items():
-        assert torch.equal(numbers(recorded)[name], tensor), name
+        assert torch.equal(numbers(graph)[name], tensor), name
 
 
 @pytest.mark.parametrize("recipe", ["moco", "in-batch"])
-def test_a_run_with_recorded_steps_ends_the_same(tmp_path, monkeypatch, recipe):
-    monkeypatch.setattr(training.run, "Recorded", Played)
-    monkeypatch.setattr(cuda_graph, "WARM_UP", 1)  # of the 4 and 6 iterations of the two stages
+def test_a_run_with_graph_steps_ends_the_same(tmp_path, monkeypatch, recipe):
+    monkeypatch.setattr(training.run, "CudaGraphStep", FakeGraphStep)
+    monkeypatch.setattr(
+        cuda_graph, "WARMUP_ITERATIONS", 1
+    )  # of the 4 and 6 iterations of the two stages
 
     def ended(folder: str, graph: bool, *cuts: float) -> list[torch.Tensor]:
         for until in (*cuts, 10):
@@ -120,23 +126,23 @@ def test_a_run_with_recorded_steps_ends_the_same(tmp_path, monkeypatch, recipe):
             assert not run.graph  # a processor has none
             run.graph = graph
             if run.step is not None and graph:
-                run.step.__class__ = Played  # made before the line above
+                run.step.__class__ = FakeGraphStep  # made before the line above
+            iterations = run.iterate()
             while run.iteration < until:
-                run.losses.add(*run._step())
-                run.iteration += 1
-            assert isinstance(run.step, Played) == graph
+                run.losses.add(next(iterations))
+            assert isinstance(run.step, FakeGraphStep) == graph
             run.save_checkpoint()
         return list(numbers(run.step).values())
 
     expected = ended("plain", False)
-    for folder, cuts in (("recorded", ()), ("cut", (2, 3, 7))):
+    for folder, cuts in (("graph", ()), ("cut", (2, 3, 7))):
         for got, right in zip(ended(folder, True, *cuts), expected, strict=True):
             assert torch.equal(got, right)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_step_asks_no_tensor_for_its_value(monkeypatch, kind):
-    step, losses = Step(*parts(kind), with_sr=True), Losses(torch.device("cpu"))
+    step, meter = step_of(kind), LossMeter(torch.device("cpu"))
     step.set_learning_rate(1e-3)
     drawn = batches(2)
     step(drawn[0])
@@ -146,25 +152,25 @@ def test_a_step_asks_no_tensor_for_its_value(monkeypatch, kind):
 
     for name in ("__bool__", "__int__", "__float__", "__index__", "item", "tolist"):
         monkeypatch.setattr(torch.Tensor, name, asked)
-    losses.add(*step(drawn[1]))
+    meter.add(step(drawn[1]))
     monkeypatch.undo()
-    assert losses.read(1)["sr"] > 0
+    assert meter.state(1)["sr"] > 0
 
 
 def test_stage_1_leaves_the_sr_network_alone():
-    step = Step(*parts(("model4", "in-batch")), with_sr=False)
-    before = copy.deepcopy(step.model.state_dict())
-    ((l_sr, l_degrad),) = trained(step, batches(1))
+    learner, model = parts(("model4", "in-batch"))
+    before = copy.deepcopy(model.state_dict())
+    ((l_sr, l_degrad, _),) = trained(Step(learner), batches(1))
     assert l_sr == 0
     assert l_degrad > 0
-    after = step.model.state_dict()
+    after = model.state_dict()
     moved = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
     assert moved == {"encoder"}
 
 
 def test_adam_goes_on_whatever_device_it_began_on():
     drawn = batches(4)
-    whole = Step(*parts(("model4", "in-batch")), with_sr=True)
+    whole = step_of(("model4", "in-batch"))
     trained(whole, drawn[:2])
     weights = copy.deepcopy(whole.model.state_dict())
     adam = copy.deepcopy(whole.optimizer.state_dict())
@@ -174,7 +180,7 @@ def test_adam_goes_on_whatever_device_it_began_on():
         {"lr": torch.tensor(0.5), "capturable": True, "fused": True},
         {"lr": 0.5, "capturable": False, "fused": None},
     ):
-        resumed = Step(*parts(("model4", "in-batch")), with_sr=True)
+        resumed = step_of(("model4", "in-batch"))
         resumed.model.load_state_dict(weights)
         groups = [{**group, **flags} for group in adam["param_groups"]]
         resumed.resume(copy.deepcopy({**adam, "param_groups": groups}))
@@ -183,7 +189,7 @@ def test_adam_goes_on_whatever_device_it_began_on():
 
 
 def test_a_learning_rate_on_the_device_stays_where_it_is():
-    step = Step(*parts(("model4", "in-batch")), with_sr=True)
+    step = step_of(("model4", "in-batch"))
     place = step.optimizer.param_groups[0]["lr"] = torch.tensor(0.0)  # as on a GPU
     step.set_learning_rate(0.5)
     assert step.optimizer.param_groups[0]["lr"] is place
@@ -193,28 +199,35 @@ def test_a_learning_rate_on_the_device_stays_where_it_is():
 # The losses
 
 
-def test_losses_are_summed_and_kept():
-    losses = Losses(torch.device("cpu"))
+def losses(sr: float, contrastive: float, in_batch: float = 0.5) -> Losses:
+    return Losses(torch.tensor(sr), torch.tensor(contrastive), torch.tensor(in_batch))
+
+
+def test_losses_are_summed_kept_and_averaged():
+    meter = LossMeter(torch.device("cpu"))
     for i in range(4):
-        losses.add(torch.tensor(1.5 * i), torch.tensor(0.25))
-    kept = losses.read(100)
-    assert kept == {"sr": 9.0, "contrastive": 1.0, "iterations": 4}
-    again = Losses(torch.device("cpu"), **kept)
-    again.add(torch.tensor(1.0), torch.tensor(2.0))
-    assert again.read(101) == {"sr": 10.0, "contrastive": 3.0, "iterations": 5}
+        meter.add(losses(1.5 * i, 0.25))
+    kept = meter.state(100)
+    assert kept == {"sr": 9.0, "contrastive": 1.0, "in_batch": 2.0, "iterations": 4}
+    again = LossMeter(torch.device("cpu"), kept)
+    again.add(losses(1.0, 2.0))
+    assert again.means(101) == {"sr": 2.0, "contrastive": 0.6, "in_batch": 0.5}
+    again.add(losses(7.0, 8.0))
+    assert again.means(102) == {"sr": 7.0, "contrastive": 8.0, "in_batch": 0.5}
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("which", [0, 1])
 def test_the_first_loss_that_is_no_number_is_named(bad, which):
-    losses = Losses(torch.device("cpu"), 3.0, 2.0, 2)  # iterations 10 and 11
+    sums = {"sr": 3.0, "contrastive": 2.0, "in_batch": 1.0, "iterations": 2}
+    meter = LossMeter(torch.device("cpu"), sums)  # iterations 10 and 11
     for at in range(12, 20):
-        pair = [torch.tensor(1.0), torch.tensor(2.0)]
+        pair = [1.0, 2.0]
         if at >= 15:
-            pair[which] = torch.tensor(bad if at == 15 else math.nan)
-        losses.add(*pair)
+            pair[which] = bad if at == 15 else math.nan
+        meter.add(losses(*pair))
     with pytest.raises(FloatingPointError, match=r"the loss is nan at iteration 15: try a lower"):
-        losses.read(20)
+        meter.state(20)
 
 
 # On a GPU
@@ -228,10 +241,12 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_cuda_graph_is_the_step(kind, dtype):
-    drawn = batches(WARM_UP + 3, "cuda")
-    plain, recorded = (cls(*parts(kind, "cuda"), True, dtype) for cls in (Step, Recorded))
-    expected, got = trained(plain, drawn), trained(recorded, drawn)
-    assert recorded.recording is not None
+    drawn = batches(WARMUP_ITERATIONS + 3, "cuda")
+    plain, graph = (
+        step_of(kind, device="cuda", cls=cls, dtype=dtype) for cls in (Step, CudaGraphStep)
+    )
+    expected, got = trained(plain, drawn), trained(graph, drawn)
+    assert graph.graph is not None
     # The order of atomic sums is not fixed on a GPU, and Adam's first updates magnify it.
     for ours, right in zip(got, expected, strict=True):
         assert ours == pytest.approx(right, rel=1e-2 if dtype == torch.float32 else 5e-2, abs=1e-3)
@@ -239,12 +254,12 @@ def test_a_cuda_graph_is_the_step(kind, dtype):
 
 @pytest.mark.gpu
 @needs_gpu
-def test_recording_advances_nothing():
-    step = Recorded(*parts(("model4", "moco"), "cuda"), True)
-    drawn = batches(WARM_UP, "cuda")
+def test_capturing_advances_nothing():
+    step = step_of(("model4", "moco"), device="cuda", cls=CudaGraphStep)
+    drawn = batches(WARMUP_ITERATIONS, "cuda")
     trained(step, drawn)
     before = {name: tensor.clone() for name, tensor in numbers(step).items()}
-    step._record(step.places)
+    step._capture(step.static_inputs)
     torch.cuda.synchronize()
     for name, tensor in numbers(step).items():
         assert torch.equal(tensor, before[name]), name

@@ -1,0 +1,72 @@
+"""§4.2, §4.3 The pictures and degradations that representations are probed on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dasrlib import probes
+from dasrlib.degradation import Degradations, crop_to_multiple, degrade
+from dasrlib.training.patches import Pictures
+
+Represent = Callable[[Tensor], Tensor]
+
+WIDTHS = (0.2, 1.4, 2.6, 3.8)  # HR pixels
+ANGLES = (0, 45, 90, 135)  # degrees, of four anisotropic kernels
+NOISES = (0.0, 5.0, 10.0, 15.0)  # as in the paper's figure of §4.3
+
+
+def probe_degradations(noisy: bool) -> dict[str, dict[str, Degradations]]:
+    """By question, the degradations to be told apart at ×4, by label (§4.2, §4.3)."""
+    if not noisy:
+        return {"width": {f"{w:g}": Degradations.isotropic(w, 4) for w in WIDTHS}}
+    turned = {a: Degradations.anisotropic(4.0, 1.0, math.radians(a), 4, noise=5.0) for a in ANGLES}
+    noises = {n: Degradations.anisotropic(2.0, 1.0, 0.0, 4, noise=n) for n in NOISES}
+    return {
+        "angle": {f"{angle}": d for angle, d in turned.items()},
+        "noise": {f"{noise:g}": d for noise, d in noises.items()},
+    }
+
+
+class ProbeSet:
+    """Pictures no encoder was trained on, under degradations to be told apart; degraded once.
+
+    Args:
+        pictures: (name, (3, H, W)) pairs, at least 3.
+        noisy: §4.3's anisotropic kernels with noise instead of §4.2's isotropic ones.
+    """
+
+    def __init__(self, pictures: Pictures, noisy: bool) -> None:
+        self.questions = {}
+        for question, degradations in probe_degradations(noisy).items():
+            lr, labels, owners = [], [], []
+            for label, degradation in degradations.items():
+                generator = torch.Generator().manual_seed(0)  # of the noise
+                for name, picture in pictures:
+                    hr = crop_to_multiple(picture, degradation.scale)[None]
+                    lr.append(degrade(hr, degradation, generator, "fast"))
+                    labels.append(label)
+                    owners.append(name)
+            self.questions[question] = (lr, labels, owners)
+
+    def score(self, represent: Represent) -> dict[str, float]:
+        """How well representations tell the degradations apart.
+
+        Args:
+            represent: LR picture (1, 3, H, W) -> (1, D).
+
+        Returns:
+            By question, k-NN accuracy ("width") and R² ("width r2"), each 0..1 at best (§4.2). An
+            angle has no R²: 135° is as near to 0° as to 90°.
+        """
+        scores = {}
+        for question, (lr, labels, owners) in self.questions.items():
+            vectors = torch.cat([represent(picture).float().cpu() for picture in lr])
+            scores[question] = round(probes.knn_accuracy(vectors, labels, owners), 4)
+            if question != "angle":
+                values = [float(label) for label in labels]
+                scores[f"{question} r2"] = round(probes.ridge_r2(vectors, values, owners), 4)
+        return scores
