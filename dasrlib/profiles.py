@@ -72,6 +72,11 @@ class Profile:
     validate_every: int = 1000
     checkpoint_minutes: float = 2.0
 
+    @property
+    def is_plumbing(self) -> bool:
+        """Whether it only shows that every line runs: its numbers mean nothing, none is kept."""
+        return self.name == "smoke"
+
 
 PROFILES = {
     profile.name: profile

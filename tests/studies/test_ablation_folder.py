@@ -339,7 +339,10 @@ def test_a_figure_is_kept_also_of_a_part(reproduce, tmp_path, papers_recipe):
     ]
     kept = json.loads(path.read_text())
     assert kept["profile"] == "laptop"
-    assert kept["minutes"] == {"model4-0": TOTAL, "model1-0": TOTAL}
+    assert kept["minutes"] == pytest.approx(2 * TOTAL, abs=0.0051)
+    assert kept["datasets"] == [kept["data"]["dataset"]]
+    option = " --papers-recipe" if papers_recipe else ""
+    assert kept["made_by"].startswith(f"dasr reproduce ablation{option} --profile laptop --seeds ")
     assert kept["provenance"] == {"device": "a test's"}
     assert [(run["model"], run["minutes"]) for run in kept["data"]["runs"]] == [
         ("model4", TOTAL),
