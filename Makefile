@@ -14,7 +14,7 @@ STAMP       := $(VENV)/installed
 READY       := $(if $(filter command,$(origin VENV_PYTHON)),,$(STAMP))
 
 .DEFAULT_GOAL := help
-.PHONY: help env lab lint format test test-gpu bench report clean
+.PHONY: help env lab lint format test test-gpu bench figures report clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
@@ -51,6 +51,9 @@ test-gpu: $(READY)  ## run the tests that need a CUDA device
 
 bench: $(READY)  ## measure this machine: figures/bench-DEVICE.json, and the roofline beside it
 	$(VENV_PYTHON) -m dasrlib.cli bench
+
+figures: $(READY)  ## run the notebooks in the laptop profile and keep their figures in figures/
+	DASR_KEEP_FIGURES=1 $(VENV_PYTHON) -m dasrlib.book --profile laptop
 
 report: $(READY)  ## execute the notebooks and build the book; PROFILE=smoke, laptop, gpu or paper
 	$(VENV_PYTHON) -m dasrlib.book --profile $(PROFILE)

@@ -1,25 +1,34 @@
 """Figures and the runs they came from: figures/NAME.png beside figures/NAME.json.
 
-The json holds the data drawn and where it came from, so that the picture is redrawn from it
-without any training. Nothing of the smoke profile is ever written: its numbers mean nothing.
+The json is a FigureRecord: the data drawn and the run that they came from. The picture is redrawn
+from it without any training.
+
+A notebook only draws: running it writes nothing. Its figures are kept when the environment variable
+DASR_KEEP_FIGURES is set to 1; `make figures` runs the notebooks so, in the laptop profile.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
-from collections.abc import Callable
+import os
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from dasrlib import profiles
 from dasrlib.plots.style import RC
-from dasrlib.records import provenance
+from dasrlib.records import provenance as machine
 from dasrlib.records.atomic_write import whole_file
+from dasrlib.records.figure_record import FigureRecord
 
 Draw = Callable[[dict[str, Any]], Figure]
+
+# A notebook imports this module in its first cell.
+_STARTED = time.monotonic()
 
 
 def folder() -> Path:
@@ -28,70 +37,143 @@ def folder() -> Path:
     return (checkout if (checkout / "notebooks").is_dir() else Path.cwd()) / "figures"
 
 
-def show(
-    name: str, draw: Draw, data: dict[str, Any], *, profile: str, seed: int, **run: Any
-) -> Figure:
-    """Draws data, and keeps picture and data as figures/NAME.png and .json unless the profile is
-    smoke.
+def read(path: str | Path) -> FigureRecord:
+    """The record in a figure's json: a path, or the name of a figure in `folder()`.
 
-    draw: a function of dasrlib.plots, from data to a Figure. data: what json can hold. run: what
-    else belongs to the run, such as minutes, weights or dataset.
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not the record of a figure.
     """
-    if profile != "smoke":
-        keep(name, draw, data, profile=profile, seed=seed, **run)
-    with plt.rc_context(RC):
-        figure = draw(data)
-    mark = f"profile {profile}" + (
-        ": plumbing only, the numbers mean nothing" if profile == "smoke" else ""
-    )
-    figure.text(0.995, 0.005, mark, ha="right", va="bottom", fontsize=7, color="0.45")
-    return figure
+    path = path if isinstance(path, Path) else folder() / f"{path}.json"
+    try:
+        return FigureRecord.from_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def read_all(where: Path) -> dict[str, FigureRecord]:
+    """The records in a folder, by name; a figure without a picture is left out."""
+    records = [read(path) for path in where.glob("*.json") if path.with_suffix(".png").exists()]
+    return {record.name: record for record in sorted(records, key=lambda record: record.name)}
+
+
+def show(
+    name: str,
+    draw: Draw,
+    data: dict[str, Any],
+    *,
+    profile: str,
+    seed: int,
+    made_by: str,
+    alt: str,
+    **run: Any,
+) -> Figure:
+    """Draws data with the profile's name in a corner.
+
+    Nothing is written, unless DASR_KEEP_FIGURES=1 asks for it and the profile's numbers mean
+    something.
+
+    The arguments are those of `keep`.
+    """
+    plumbing = profiles.get(profile).is_plumbing
+    if os.environ.get("DASR_KEEP_FIGURES", "") not in ("", "0") and not plumbing:
+        keep(name, draw, data, profile=profile, seed=seed, made_by=made_by, alt=alt, **run)
+    return _drawn(draw, data, profile)
 
 
 def keep(
-    name: str, draw: Draw, data: dict[str, Any], *, profile: str, seed: int, **run: Any
+    name: str,
+    draw: Draw,
+    data: dict[str, Any],
+    *,
+    profile: str,
+    seed: int,
+    made_by: str,
+    alt: str,
+    minutes: float | None = None,
+    weights: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    provenance: dict[str, Any] | None = None,
 ) -> Path:
-    """Writes figures/NAME.json and draws NAME.png from it; returns the json's path.
+    """Writes figures/NAME.json and draws NAME.png from it, in place of an older figure NAME.
 
-    The arguments are those of show; provenance may be among `run`, for what ran elsewhere than on
-    the processor.
+    Less data never replaces more: where the older figure was measured on a data set that this one
+    lacks, or has more rows, the older one stays and a sentence says so.
+
+    Args:
+        name: the figure's name.
+        draw: a function of dasrlib.plots, from data to a Figure.
+        data: what is drawn; only what JSON can hold.
+        profile, seed: those of the run.
+        made_by: the command that makes the figure, or the notebook, as "notebooks/NAME.ipynb".
+        alt: what the figure shows, for a reader who does not see it.
+        minutes: how long the run took; None for the minutes since dasrlib.figures was imported.
+        weights: the names of the weights that were loaded.
+        datasets: the names of the data sets that were measured on.
+        provenance: where the run was; None for this machine's processor.
+
+    Returns:
+        The path of the json.
+
+    Raises:
+        ValueError: the profile is plumbing, whose numbers mean nothing, or data has a NaN.
     """
-    run.setdefault("provenance", provenance.describe())
-    record = {
-        "figure": name,
-        "draw": f"{draw.__module__}:{draw.__name__}",
-        "profile": profile,
-        "seed": seed,
-        **run,
-        "data": data,
-    }
+    if profiles.get(profile).is_plumbing:
+        raise ValueError(
+            f"the numbers of the {profile} profile mean nothing and are not kept: choose another"
+        )
+    record = FigureRecord(
+        name=name,
+        draw=f"{draw.__module__}:{draw.__name__}",
+        made_by=made_by,
+        alt=alt,
+        profile=profile,
+        seed=seed,
+        minutes=round((time.monotonic() - _STARTED) / 60, 2) if minutes is None else minutes,
+        weights=sorted(weights),
+        datasets=sorted(datasets),
+        provenance=machine.describe() if provenance is None else provenance,
+        data=data,
+    )
     path = folder() / f"{name}.json"
+    text = record.to_json()
+    more = _what_is_lost(read(path), record) if path.exists() else ""
+    if more:
+        print(f"{path} stays as it is, for it has {more}: delete it first if you mean to.")
+        return path
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
+        temporary.write_text(text, encoding="utf-8")
     redraw(path)
     return path
 
 
+def _what_is_lost(old: FigureRecord, new: FigureRecord) -> str:
+    """What the old record has and the new one has not, in words; the samples are always there."""
+    missing = set(old.datasets or ()) - set(new.datasets or ()) - {"samples"}
+    if missing:
+        return f"the data of {', '.join(sorted(missing))}"
+    return f"{old.rows} rows and not {new.rows}" if new.rows < old.rows else ""
+
+
 def redraw(path: str | Path) -> Path:
     """The picture anew from its json alone; returns the png's path."""
-    record = json.loads(Path(path).read_text())
-    module, _, function = record["draw"].partition(":")
+    path = Path(path)
+    record = read(path)
+    module, _, function = record.draw.partition(":")
     if not module.startswith("dasrlib."):
         raise ValueError(f"{path} asks to be drawn by {module}, which is not a module of dasrlib")
-    draw: Draw = getattr(importlib.import_module(module), function)
-    with plt.rc_context(RC):
-        figure = draw(record["data"])
-        figure.text(
-            0.995,
-            0.005,
-            f"profile {record['profile']}",
-            ha="right",
-            va="bottom",
-            fontsize=7,
-            color="0.45",
-        )
-        png = Path(path).with_suffix(".png")
-        with whole_file(png) as temporary:
-            figure.savefig(temporary, format="png", metadata={"Software": None})
-        plt.close(figure)
+    figure = _drawn(getattr(importlib.import_module(module), function), record.data, record.profile)
+    png = path.with_suffix(".png")
+    with plt.rc_context(RC), whole_file(png) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+    plt.close(figure)
     return png
+
+
+def _drawn(draw: Draw, data: dict[str, Any], profile: str) -> Figure:
+    with plt.rc_context(RC):
+        figure = draw(data)
+        plumbing = ": plumbing only, the numbers mean nothing"
+        mark = f"profile {profile}{plumbing if profiles.get(profile).is_plumbing else ''}"
+        figure.text(0.995, 0.005, mark, ha="right", va="bottom", fontsize=7, color="0.45")
+    return figure

@@ -148,6 +148,9 @@ def save(record: dict[str, Any]) -> Path:
         },
         profile="paper",
         seed=record["seed"],
+        made_by="dasr bench",
+        alt="Operations a second over operations a byte under this machine's roof: a column for "
+        "each dtype that the machine has units for, a line for each size",
         minutes=record["minutes"],
         provenance=record["provenance"],
     )

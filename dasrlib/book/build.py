@@ -28,9 +28,8 @@ from typing import Any
 
 import torch
 
-import dasrlib
 from dasrlib import profiles
-from dasrlib.book import numbers, proofreading, results
+from dasrlib.book import proofreading
 from dasrlib.records import provenance
 
 # In the kernel: the plain text of a figure is what is written on it, which the book reads out.
@@ -143,6 +142,11 @@ def settle_widgets(executed: Path) -> None:
             settled.append(output)
         if cell.cell_type == "code":
             cell.outputs = settled
+            pictures = [out.data for out in settled if "image/png" in out.get("data", {})]
+            texts = [data["text/plain"] for data in pictures if "text/plain" in data]
+            # MyST-NB takes one text for the pictures of a cell; an object's <repr> is not one.
+            if texts and not any(text.startswith("<") for text in texts):
+                cell.metadata["mystnb"] = {"image": {"alt": "; ".join(texts)}}
     nbformat.write(notebook, executed)
 
 
@@ -155,34 +159,6 @@ def describe_run(runs: Sequence[Run], profile: str) -> dict[str, Any]:
         "failed": [run.name for run in runs if run.error],
         "provenance": provenance.describe("cuda" if torch.cuda.is_available() else "cpu"),
     }
-
-
-def _run_page(record: dict[str, Any]) -> str:
-    """The page of the book that says how the book came about, in Markdown."""
-    rows = [[name, f"{seconds:.1f}"] for name, seconds in record["seconds"].items()]
-    rows += [[name, "failed"] for name in record["failed"]]
-    facts = [[name, str(value)] for name, value in record["provenance"].items()]
-    return f"""# This run
-
-The notebooks of this book were executed in the profile **{record["profile"]}** on {record["date"]}
-with dasrlib {dasrlib.__version__}. The results of the profile smoke mean nothing: figures that a
-page shows from `figures/` are of the run that is named below them in [Results](results.md).
-
-{results.table(["notebook", "seconds"], rows)}
-
-{results.table(["where", ""], facts, words=2)}
-"""
-
-
-def write_pages(root: Path, out: Path) -> None:
-    """The page of results, and the numbers in the pages written by hand, from what lies in root."""
-    figures, notebooks = root / "figures", root / "notebooks"
-    found = numbers.numbers(figures, notebooks)
-    for page in out.glob("*.md"):
-        filled = numbers.fill(page.read_text(encoding="utf-8"), found)
-        page.write_text(filled, encoding="utf-8")
-    text = results.results(figures, notebooks)
-    (out / "results.md").write_text(text, encoding="utf-8")
 
 
 def build_book(folder: Path) -> bool:
@@ -214,7 +190,6 @@ def report(root: Path, out: Path, profile: str) -> int:
         raise FileExistsError(f"{out} holds something that is no report: name another folder")
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(root / "docs", out)
-    (out / "run.md").touch()
     (out / "notebooks").mkdir()
 
     print(f"profile {profile}, {len(notebooks)} notebooks", flush=True)
@@ -226,13 +201,11 @@ def report(root: Path, out: Path, profile: str) -> int:
         if executed.exists():
             settle_widgets(executed)
         runs.append(run)
-    # Only now, as the notebooks may have redrawn them.
+    # Only now, as DASR_KEEP_FIGURES=1 redraws them.
     if (root / "figures").is_dir():  # beside notebooks/, where ../figures/NAME.png looks for it
         shutil.copytree(root / "figures", out / "figures")
-    write_pages(root, out)
     record = describe_run(runs, profile)
     (out / "run.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    (out / "run.md").write_text(_run_page(record), encoding="utf-8")
 
     start = time.perf_counter()
     built = build_book(out)

@@ -1,139 +1,87 @@
-"""Each figure of figures/ with the run it came from: caption, alternative text, and the command
-that makes it anew, in the Markdown of the book."""
+"""A figure of figures/ in the Markdown of the book: its caption, and what makes it anew."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import json
-import re
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import PurePosixPath
 from typing import Any
 
-Record = dict[str, Any]
-
-# What no notebook draws, by the beginning of the figure's name: the command that makes it anew.
-COMMANDS = {
-    "ablation-papers-recipe": "dasr reproduce ablation --encoder-recipe moco --profile {profile}"
-    " --seeds {seeds}",
-    "ablation": "dasr reproduce ablation --profile {profile} --seeds {seeds}",
-    "representation-recipes": "dasr reproduce recipes --profile {profile} --seed {seed}",
-    "bench-": "dasr bench",
-}
+from dasrlib.records.figure_record import FigureRecord
 
 
-def records(figures: Path) -> dict[str, Record]:
-    """figures/NAME.json by NAME; those whose picture is missing are left out."""
-    # By name: "ablation" before "ablation-papers-recipe", which their files are not.
-    found = {path.stem: path for path in sorted(figures.glob("*.json"), key=lambda p: p.stem)}
-    return {
-        name: json.loads(path.read_text(encoding="utf-8"))
-        for name, path in found.items()
-        if path.with_suffix(".png").exists()
-    }
+def reading_order(records: Iterable[FigureRecord]) -> list[FigureRecord]:
+    """The figures of the notebooks, notebook by notebook, then those that a command makes."""
+    return sorted(records, key=lambda r: (not _is_notebook(r), r.made_by, r.name))
 
 
-def seeds(record: Record) -> list[int]:
+def _is_notebook(record: FigureRecord) -> bool:
+    return record.made_by.endswith(".ipynb")
+
+
+def seeds(record: FigureRecord) -> list[int]:
     """The seeds of a figure's run, or of its runs."""
-    runs = record["data"].get("runs", [])
-    return sorted({run["seed"] for run in runs}) or [record["seed"]]
+    runs = record.data.get("runs", [])
+    return sorted({run["seed"] for run in runs}) or [record.seed]
 
 
 def trainings_in_words(number: int) -> str:
+    """One training, 2 trainings."""
     return "one training" if number == 1 else f"{number} trainings"
 
 
-def where(provenance: Record) -> str:
+def machine(provenance: dict[str, Any]) -> str:
     """Device, versions and commit, in words."""
     cores, threads = provenance.get("cores"), provenance.get("threads")
-    machine = provenance["device"] + (f" ({cores} cores, threads: {threads})" if cores else "")
+    device = provenance["device"] + (f" ({cores} cores, threads: {threads})" if cores else "")
     commit = provenance.get("commit") or "no commit recorded"
     dirty = " with changes" if commit.endswith("+") else ""
-    return f"{machine}, PyTorch {provenance['torch']}, commit `{commit.rstrip('+')}`{dirty}"
+    return f"{device}, PyTorch {provenance['torch']}, commit `{commit.rstrip('+')}`{dirty}"
 
 
-def caption(record: Record) -> str:
-    """The run a figure came from: profile, seeds, minutes, weights, device, versions, commit."""
-    named = seeds(record)
-    parts = [f"Profile `{record['profile']}`"]
-    parts.append(f"seed{'s' if len(named) > 1 else ''} {', '.join(map(str, named))}")
-    minutes = record.get("minutes")
-    if isinstance(minutes, dict):
-        parts.append(f"{sum(minutes.values()):.0f} minutes in {trainings_in_words(len(minutes))}")
-    else:
-        parts.append("minutes not recorded" if minutes is None else f"{minutes:g} minutes")
-    used = record.get("weights")
-    if used:
-        several = sorted(used.values()) if isinstance(used, dict) else [used]
-        parts.append("weights " + ", ".join(f"`{name}`" for name in several))
-    return f"{', '.join(parts)}; {where(record['provenance'])}."
+def caption(record: FigureRecord) -> str:
+    """The run a figure came from: profile, seeds, minutes, weights, data sets, machine."""
+    numbers = seeds(record)
+    minutes = "minutes not recorded" if record.minutes is None else f"{record.minutes:g} minutes"
+    if "runs" in record.data:
+        minutes += f" in {trainings_in_words(len(record.data['runs']))}"
+    parts = [
+        f"Profile `{record.profile}`",
+        f"seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}",
+        minutes,
+        *_names("weights", record.weights),
+        *_names("data sets", record.datasets),
+    ]
+    return f"{', '.join(parts)}; {machine(record.provenance)}."
 
 
-def shown(notebooks: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """From the notebooks, by figure: the text under which one shows it, and which one draws it."""
-    texts: dict[str, str] = {}
-    drawn: dict[str, str] = {}
-    for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb")):
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            source = "".join(cell["source"])
-            for text, name in re.findall(r"!\[([^\]]*)\]\(\.\./figures/([\w-]+)\.png\)", source):
-                texts.setdefault(name, " ".join(text.split()))
-            for name in re.findall(r"figures\.(?:show|keep)\(\s*\"([\w-]+)\"", source):
-                drawn.setdefault(name, path.stem)
-    return texts, drawn
+def _names(what: str, names: list[str] | None) -> list[str]:
+    if names is None:
+        return [f"{what} not recorded"]
+    return [f"{what} {', '.join(f'`{name}`' for name in names)}"] if names else []
 
 
-def described(record: Record) -> str:
-    """What a figure shows, from the function that draws it: for one that no notebook describes."""
-    module, _, function = record["draw"].partition(":")
-    if not module.startswith("dasrlib."):
-        raise ValueError(f"drawn by {module}, which is not a module of dasrlib")
-    text = inspect.getdoc(getattr(importlib.import_module(module), function)) or function
-    return " ".join(text.split("\n\n")[0].split()).rstrip(".")
+def command_and_notebook(record: FigureRecord) -> str:
+    """The command that makes a figure anew, and the notebook in which it happens."""
+    if not _is_notebook(record):
+        return f"`{record.made_by}`"
+    number = PurePosixPath(record.made_by).name[:2]
+    return f"`make figures` ([notebook {number}]({record.made_by}))"
 
 
-def text_of(name: str, record: Record, texts: dict[str, str]) -> str:
-    """What a figure shows: as a notebook says it, else as the function says that draws it."""
-    return texts.get(name) or described(record)
-
-
-def command(name: str, record: Record, drawn: dict[str, str]) -> str:
-    """The line that makes a figure anew: the console's, or the report's for a notebook's."""
-    for beginning, line in COMMANDS.items():
-        if name.startswith(beginning):
-            numbers = ",".join(map(str, seeds(record)))
-            return line.format(profile=record["profile"], seed=record["seed"], seeds=numbers)
-    if name in drawn:
-        return f"make report PROFILE={record['profile']}"
-    raise ValueError(f"figures/{name}.json: neither a command nor a notebook draws it")
-
-
-def made_by(name: str, record: Record, drawn: dict[str, str]) -> str:
-    """The command, and the notebook in which it happens, in Markdown."""
-    line = f"`{command(name, record, drawn)}`"
-    notebook = drawn.get(name)
-    return f"{line} ([notebook {notebook[:2]}](notebooks/{notebook}.ipynb))" if notebook else line
-
-
-def link(name: str) -> str:
+def anchor_link(name: str) -> str:
     """To a figure on the page of results."""
     return f"[{name}](results.md#{name})"
 
 
-def in_order(here: dict[str, Record], *shown: dict[str, str]) -> list[str]:
-    """The figures as the notebooks show them, then those that none shows."""
-    named = [name for found in shown for name in found]
-    return [name for name in dict.fromkeys([*named, *here]) if name in here]
-
-
-def figure(name: str, record: Record, texts: dict[str, str], drawn: dict[str, str]) -> str:
-    text = text_of(name, record, texts)
+def figure_section(record: FigureRecord) -> str:
+    """The part of the page of results that shows a figure."""
+    name = record.name
     return f"""### {name}
 
 ```{{figure}} figures/{name}.png
-:alt: {text}
+:alt: {record.alt}
 
-{caption(record)} Made by {made_by(name, record, drawn)}; drawn from
+{caption(record)} Made by {command_and_notebook(record)}; drawn from
 {{download}}`{name}.json <figures/{name}.json>`.
 ```
 """

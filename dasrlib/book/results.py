@@ -1,18 +1,18 @@
-"""The book's page of results, and the numbers in its other pages, from what was kept of the runs.
+"""The tables of the book's page of results, from what was kept of the runs.
 
-Everything is read when the book is built: figures/*.json (what was drawn and the run it came from),
-the printed tables of `dasrlib.paper` and the records of the bundled weights.
+Everything is read when the book is built: the records of the figures, the printed tables of
+`dasrlib.paper` and the records of the bundled weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from typing import Any
 
 from dasrlib import paper, weights
 from dasrlib.book import captions
-from dasrlib.book.captions import Record
 from dasrlib.network import MODELS
+from dasrlib.records.figure_record import FigureRecord
 from dasrlib.studies.ablation import SCALE
 
 NOTHING = "not measured"
@@ -25,7 +25,7 @@ TITLES = {
 }
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> str:
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> str:
     """A Markdown table; after the first `words` columns they are numbers, and set to the right."""
     lines = [head, ["---"] * words + ["---:"] * (len(head) - words), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
@@ -40,13 +40,13 @@ def _psnr(values: Sequence[float]) -> list[str]:
     return [f"{value:.2f}" for value in [*values, _mean(values)]]
 
 
-def trainings(record: Record, model: str) -> list[Record]:
+def trainings(record: FigureRecord, model: str) -> list[dict[str, Any]]:
     """The runs of one model in the record of an ablation, by seed."""
-    runs = [run for run in record["data"]["runs"] if run["model"] == model]
+    runs = [run for run in record.data["runs"] if run["model"] == model]
     return sorted(runs, key=lambda run: run["seed"])
 
 
-def spread(record: Record, model: str) -> float | None:
+def spread(record: FigureRecord, model: str) -> float | None:
     """How far apart the best and the worst training of a model are, dB of the mean over the widths.
 
     None where there are fewer than two.
@@ -55,7 +55,7 @@ def spread(record: Record, model: str) -> float | None:
     return max(means) - min(means) if len(means) > 1 else None
 
 
-def _claim(claim: Record) -> str:
+def _claim(claim: dict[str, Any]) -> str:
     order = "at least as good as" if claim["better"] == "model5" else "better than"
     return f"{_short(claim['better'])} is {order} {_short(claim['worse'])}"
 
@@ -64,16 +64,9 @@ def _short(model: str) -> str:
     return TITLES[model].split(",")[0]
 
 
-def recipe(name: str) -> str:
-    """How the encoders of an ablation were taught, from its figure's name."""
-    suffix = name.removeprefix("ablation").strip("-")
-    known = {"": "the short recipe", "papers-recipe": "the paper's recipe"}
-    return known.get(suffix, suffix.replace("-", " "))
-
-
-def ablation(record: Record) -> str:
+def ablation(record: FigureRecord) -> str:
     """One record of `dasr reproduce ablation`: models, claims, spread and runs (§4.2)."""
-    data, profile = record["data"], record["profile"]
+    data = record.data
     head = [f"PSNR-Y, dB ({data['dataset']} ×4)", *(f"σ {w}" for w in data["widths"]), "mean"]
     rows: list[list[str]] = []
     for method in ("Bicubic", "DASR"):
@@ -98,12 +91,12 @@ def ablation(record: Record) -> str:
         ]
         for claim in data["claims"]
     ]
-    return f"""{table(head, rows)}
+    return f"""{markdown_table(head, rows)}
 
 A row of several trainings is their mean. What the paper claims, and what came out in the profile
-`{profile}`; a difference is of the means over the four widths, in dB:
+`{record.profile}`; a difference is of the means over the four widths, in dB:
 
-{table(["the paper's claim", "here", "mean", "seed by seed"], claims, words=2)}
+{markdown_table(["the paper's claim", "here", "mean", "seed by seed"], claims, words=2)}
 
 {_spread(record)}
 
@@ -111,12 +104,12 @@ A row of several trainings is their mean. What the paper claims, and what came o
 """
 
 
-def _spreads(record: Record) -> dict[str, float]:
+def _spreads(record: FigureRecord) -> dict[str, float]:
     found = {model: spread(record, model) for model in MODELS}
     return {model: value for model, value in found.items() if value is not None}
 
 
-def spread_in_words(record: Record) -> str:
+def spread_in_words(record: FigureRecord) -> str:
     """How far apart several trainings of one model are, or that there is only one of each."""
     several = _spreads(record)
     if not several:
@@ -131,7 +124,7 @@ def spread_in_words(record: Record) -> str:
     )
 
 
-def _spread(record: Record) -> str:
+def _spread(record: FigureRecord) -> str:
     rows = [
         [TITLES[model], len(trainings(record, model)), f"{value:.3f}"]
         for model, value in _spreads(record).items()
@@ -139,30 +132,30 @@ def _spread(record: Record) -> str:
     words = f"How far can the differences be trusted? Here {spread_in_words(record)}"
     if not rows:
         return words
-    return f"{words}\n\n{table(['', 'trainings', 'best − worst, dB'], rows)}"
+    return f"{words}\n\n{markdown_table(['', 'trainings', 'best − worst, dB'], rows)}"
 
 
-def _runs(record: Record) -> str:
-    parameters = record["data"]["parameters"]
+def _runs(record: FigureRecord) -> str:
+    parameters = record.data["parameters"]
     head = ["training", "parameters", "iterations", "minutes", "mean PSNR-Y", "mean SSIM-Y"]
     rows = []
     for model in MODELS:
         for run in trainings(record, model):
             psnr, ssim = _mean(run["psnr"]), _mean(run["ssim"])
-            place = captions.where(run["provenance"])
+            place = captions.machine(run["provenance"])
             rows.append(
                 [f"{_short(model)}, seed {run['seed']}: {run['dtype']}, {place}",
                  f"{parameters[model]:,}", f"{run['iterations']:,}", f"{run['minutes']:.1f}",
                  f"{psnr:.3f}", f"{ssim:.4f}"]
             )  # fmt: skip
-    return "Every training:\n\n" + table(head, rows)
+    return "Every training:\n\n" + markdown_table(head, rows)
 
 
-def _table2(scale: int, here: dict[str, Record]) -> str:
+def table2(scale: int, here: dict[str, FigureRecord]) -> str:
     """Table 2 for a scale: the printed rows, and beside them what was measured (§4.2)."""
     widths, printed = paper.kernel_widths(scale), paper.table2(scale)
     released = paper.reference_bicubic(scale)
-    ours = here["bicubic"]["data"] if "bicubic" in here else {"scale": None, "sets": {}}
+    ours = here["bicubic"].data if "bicubic" in here else {"scale": None, "sets": {}}
     head = ["test set", "method", "source", *(f"σ {width:g}" for width in widths)]
     rows: list[list[str]] = []
     for dataset in paper.TEST_SETS:
@@ -177,20 +170,22 @@ def _table2(scale: int, here: dict[str, Record]) -> str:
             rows.append(["", "Bicubic", "measured with the released code", *cells])
         rows += _our_rows(scale, dataset, len(widths), here)
         rows[first][0] = dataset
-    return table(head, rows, words=3)
+    return markdown_table(head, rows, words=3)
 
 
 def _cells(values: Iterable[float]) -> list[str]:
     return [f"{value:.2f}" for value in values]
 
 
-def _our_rows(scale: int, dataset: str, width: int, here: dict[str, Record]) -> list[list[str]]:
+def _our_rows(
+    scale: int, dataset: str, width: int, here: dict[str, FigureRecord]
+) -> list[list[str]]:
     """The rows of the ablations' models, or one that says that there is none."""
     rows = []
     for name, record in here.items():
-        data = record["data"]
+        data = record.data
         if name.startswith("ablation") and scale == SCALE and data["dataset"] == dataset:
-            source = f"measured here, {recipe(name)}, profile `{record['profile']}`"
+            source = f"measured here, {captions.anchor_link(name)}, profile `{record.profile}`"
             rows += [
                 ["", TITLES[model], source, *_cells(data["measured"][model])]
                 for model in MODELS
@@ -199,7 +194,7 @@ def _our_rows(scale: int, dataset: str, width: int, here: dict[str, Record]) -> 
     return rows or [["", "DASR", f"{NOTHING} here", *[""] * width]]
 
 
-def _table3() -> str:
+def table3() -> str:
     """Table 3: nine anisotropic kernels, three levels of noise; nothing is measured yet (§4.3)."""
     kernels = paper.TABLES["table3"]["kernels_lambda1_lambda2_thetadeg"]
     head = ["method", "noise", *(f"{a:g}, {b:g}, {theta:g}°" for a, b, theta in kernels)]
@@ -209,7 +204,7 @@ def _table3() -> str:
         for level, values in levels.items()
     ]
     rows.append([f"DASR: {NOTHING} here", *[""] * (1 + len(kernels))])
-    return table(head, rows)
+    return markdown_table(head, rows)
 
 
 def bicubic_gaps() -> tuple[list[float], list[float]]:
@@ -227,61 +222,18 @@ def bundled_weights() -> str:
     """The networks that come with the library, and how each was trained."""
     rows = [
         [f"`{name}`", record["dtype"], f"{record['log'][-1]['iteration']:,}",
-         f"{record['minutes']:.1f}", captions.where(record["provenance"])]
+         f"{record['minutes']:.1f}", captions.machine(record["provenance"])]
         for name, record in weights.catalogue().items()
     ]  # fmt: skip
-    return table(["weights", "in", "iterations", "minutes", "where"], rows)
+    return markdown_table(["weights", "in", "iterations", "minutes", "where"], rows)
 
 
-def results(figures: Path, notebooks: Path) -> str:
-    """The page of results, in Markdown, with paths relative to the folder that holds `figures`."""
-    here, (texts, drawn) = captions.records(figures), captions.shown(notebooks)
-    found = {name: record for name, record in here.items() if name.startswith("ablation")}
-    parts = [RESULTS_INTRODUCTION, "## The ablation"]
-    if not found:
-        parts.append(f"The five models: {NOTHING}.")
-    for name, record in found.items():
-        parts.append(f"### Models 1 to 5, {recipe(name)}")
-        parts += [
-            f"Made by {captions.made_by(name, record, drawn)}.",
-            ablation(record),
-        ]
-    _, blurred = bicubic_gaps()
-    parts.append(TABLE2_INTRODUCTION.format(low=min(blurred), high=max(blurred)))
-    for scale in paper.SCALES:
-        parts += [f"### Table 2, ×{scale}", _table2(scale, here)]
-    parts += [TABLE3_INTRODUCTION, _table3()]
-    parts += ["## The weights that come with the library", bundled_weights()]
-    parts.append("## Every figure, and its run")
-    parts += [
-        captions.figure(name, here[name], texts, drawn)
-        for name in captions.in_order(here, texts, drawn)
+def ablations(here: dict[str, FigureRecord]) -> str:
+    """Every ablation that was kept, each under a heading of its own."""
+    parts = [
+        f"### Models 1 to 5, {name}\n\n"
+        f"Made by {captions.command_and_notebook(record)}.\n\n{ablation(record)}"
+        for name, record in here.items()
+        if name.startswith("ablation")
     ]
-    return "\n\n".join(parts) + "\n"
-
-
-RESULTS_INTRODUCTION = """# Results
-
-Every number that this project has measured, beside the one that the paper prints. This page is made
-when the book is built, from the files that the runs left behind; nothing on it was typed. *Printed*
-numbers are the paper's. *Measured* ones are this library's unless something else is said. Where
-there is no measurement, it says so. What the numbers mean is the subject of the chapters, above all
-of [the ablation](notebooks/05_ablation.ipynb).
-
-PSNR-Y is in dB on the luminance, with a border as wide as the scale left out; σ is the width of the
-Gaussian kernel in pixels of the large picture, 0 for no blur."""
-
-TABLE2_INTRODUCTION = """## Table 2: isotropic kernels, no noise
-
-The paper's Table 2 with what was measured below it. **The printed Bicubic rows do not come out for
-σ > 0**: bicubic enlargement measures {low:.2f} to {high:.2f} dB higher than printed, with the
-authors' released degradation code as well as with this library's. Without blur the two agree. A
-distance between a printed row and a measured one is therefore only roughly a distance between
-methods. The printed DASR row is 600 epochs of a larger network on 3450 photographs."""
-
-TABLE3_INTRODUCTION = """## Table 3: anisotropic kernels and noise
-
-Set14 ×4, PSNR-Y in dB. A column is a kernel: its widths λ1 and λ2 along two axes, in pixels of the
-large picture, and its angle. Which kernels they are the paper shows as pictures only; the numbers
-are the authors' answer to a reader. No network was trained for these degradations here yet:
-`dasr train --anisotropic --out runs/anisotropic` would."""
+    return "\n\n".join(parts) or f"The five models: {NOTHING}."

@@ -74,14 +74,22 @@ def ablation(
         by = "" if claim["mean"] is None else f"  {claim['mean']:+.2f} dB"
         typer.echo(f"{claim['better']} > {claim['worse']}: {claim['verdict']}{by}")
     if chosen.is_plumbing:
-        typer.echo("the numbers of the smoke profile mean nothing and are not kept")
+        typer.echo(f"the numbers of the {profile} profile mean nothing and are not kept")
         return
-    spent = {f"{run['model']}-{run['seed']}": run["minutes"] for run in data["runs"]}
-    trained_on = data["runs"][0]["provenance"]
+    option = f" --encoder-recipe {encoder_recipe}" if suffix else ""
     path = figures.keep(
-        f"ablation{suffix}", draw.ablation, data, profile=profile, seed=numbers[0],
-        minutes=spent, provenance=trained_on,
-    )  # fmt: skip
+        f"ablation{suffix}",
+        draw.ablation,
+        data,
+        profile=profile,
+        seed=numbers[0],
+        made_by=f"dasr reproduce ablation{option} --profile {profile} --seeds {seeds}",
+        alt=f"PSNR on {data['dataset']} of the models over kernel widths, beside bicubic and the "
+        "printed row, and the differences that the paper claims",
+        minutes=round(sum(run["minutes"] for run in data["runs"]), 2),
+        datasets=[data["dataset"]],
+        provenance=data["runs"][0]["provenance"],
+    )
     typer.echo(str(path))
 
 
@@ -107,15 +115,25 @@ def recipes(
         return
     if profiles.get(profile).is_plumbing:
         typer.echo(
-            "every trial ran; the numbers of the smoke profile mean nothing and are not kept"
+            f"every trial ran; the numbers of the {profile} profile mean nothing and are not kept"
         )
         return
     from dasrlib.plots import recipes as draw
 
+    trials = [*data["isotropic"], *data["noisy"]]
     path = figures.keep(
-        "representation-recipes", draw.recipes, data, profile=profile, seed=seed,
-        provenance=data["isotropic"][-1]["provenance"],
-    )  # fmt: skip
+        "representation-recipes",
+        draw.recipes,
+        data,
+        profile=profile,
+        seed=seed,
+        made_by=f"dasr reproduce recipes --profile {profile} --seed {seed}",
+        alt="Accuracies of recipes of contrastive learning, the losses of the paper's recipe and "
+        "of the short one, and what noise does to them",
+        minutes=round(sum(trial["minutes"] for trial in trials), 2),
+        datasets=[data["test"], *profiles.get(profile).data],
+        provenance=trials[-1]["provenance"],
+    )
     typer.echo(str(path))
 
 

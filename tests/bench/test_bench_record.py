@@ -118,7 +118,7 @@ def test_an_interrupted_bench_leaves_the_old_file(folder, monkeypatch):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(figures.json, "dumps", interrupted)
+    monkeypatch.setattr(figures.FigureRecord, "to_json", interrupted)
     with pytest.raises(KeyboardInterrupt):
         bench.save(record(row(ratio=2.0)))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-import copy
-import json
 import math
 import re
 import shlex
-import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
-from dasrlib import cli, paper
-from dasrlib.book import captions, numbers, results
+from dasrlib import cli, figures, paper
+from dasrlib.book import build, captions, results, substitutions
 from dasrlib.network import MODELS
+from dasrlib.records.figure_record import FigureRecord
 from dasrlib.studies import ablation
 
 ROOT = Path(__file__).parents[2]
-FIGURES, NOTEBOOKS = ROOT / "figures", ROOT / "notebooks"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-RECORDS = captions.records(FIGURES)
+RECORDS = figures.read_all(ROOT / "figures")
+PLACE = re.compile(r"\{\{ (\w+) \}\}")
+FOUND = {
+    **substitutions.substitutions(ROOT / "figures"),
+    **substitutions.of_run(build.describe_run([], "smoke")),
+}
+
+
+def filled(path: Path) -> str:
+    """A page as MyST fills it in."""
+    return PLACE.sub(lambda place: FOUND[place.group(1)], path.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return results.results(FIGURES, NOTEBOOKS)
+    return filled(ROOT / "docs" / "results.md")
 
 
 def rows(page: str, beginning: str) -> list[list[str]]:
@@ -39,22 +48,21 @@ def decimals(cells: list[str]) -> list[float]:
     return [float(cell) for cell in cells if re.fullmatch(r"[+-]?\d+\.\d+", cell)]
 
 
-def made_up(shift: dict[tuple[str, int], float]) -> dict:
+def made_up(shift: dict[tuple[str, int], float]) -> FigureRecord:
     """The record of an ablation with a run for each (model, seed), at 27 dB and the shift."""
-    template = RECORDS["ablation"]["data"]["runs"][0]
+    kept = RECORDS["ablation"]
+    template = kept.data["runs"][0]
     runs = [
         {**template, "model": model, "seed": seed, "psnr": [27.0 + by] * 4}
         for (model, seed), by in shift.items()
     ]
-    record = copy.deepcopy(RECORDS["ablation"])
     summary = ablation.summary(runs, "Set14", [24.0] * 4)
-    record["data"] = {**summary, "parameters": record["data"]["parameters"]}
-    return record
+    return replace(kept, data={**summary, "parameters": kept.data["parameters"]})
 
 
 @pytest.mark.parametrize("name", [name for name in RECORDS if name.startswith("ablation")])
 def test_an_ablation_is_shown_whole(name: str) -> None:
-    data = RECORDS[name]["data"]
+    data = RECORDS[name].data
     text = results.ablation(RECORDS[name])
     for model in MODELS:
         if model in data["measured"]:
@@ -97,10 +105,10 @@ def test_table_2_is_the_printed_one_and_the_measured_rows_beside_it(page: str) -
     assert [decimals([c.strip() for c in row]) for row in printed] == [
         list(row.values()) for row in expected
     ]
-    for model, values in RECORDS["ablation"]["data"]["measured"].items():
+    for model, values in RECORDS["ablation"].data["measured"].items():
         if model in MODELS:
             line = rows(text, f" | {results.TITLES[model]}")[0]
-            assert "measured here, the short recipe" in line[2]
+            assert "measured here, [ablation](results.md#ablation)" in line[2]
             assert line[3:] == [f"{value:.2f}" for value in values]
     # Set5, B100 and Urban100 have no row of ours, and say so.
     assert text.count("| DASR | not measured here |") == 3
@@ -118,42 +126,52 @@ def test_every_figure_is_there_with_its_run(page: str) -> None:
     for name, record in RECORDS.items():
         section = page.split(f"\n### {name}\n")[1].split("\n### ")[0]
         assert f"figures/{name}.png" in section
-        assert f"Profile `{record['profile']}`" in section
-        assert record["provenance"]["commit"].rstrip("+") in section
-        assert re.search(r":alt: \S+ \S+ \S+", section)
+        assert f":alt: {record.alt}\n" in section
+        assert f"Profile `{record.profile}`" in section
+        assert record.provenance["commit"].rstrip("+") in section
+        assert f"<figures/{name}.json>" in section
+        where = "`make figures`" if record.made_by.endswith(".ipynb") else f"`{record.made_by}`"
+        assert f"Made by {where}" in section
 
 
-def test_minutes_of_several_trainings_are_added() -> None:
-    record = {**RECORDS["ablation"], "minutes": {"model1-0": 10.4, "model4-0": 20.2}}
-    assert "31 minutes in 2 trainings" in captions.caption(record)
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"minutes": 31.5}, "31.5 minutes in 9 trainings, data sets `Set14`; "),
+        ({"minutes": None}, "minutes not recorded in 9 trainings"),
+        ({"weights": ["mine", "yours"]}, "weights `mine`, `yours`"),
+        ({"weights": None, "datasets": None}, "weights not recorded, data sets not recorded; "),
+    ],
+)
+def test_a_caption_says_what_was_recorded(changed: dict[str, Any], said: str) -> None:
+    assert said in captions.caption(replace(RECORDS["ablation"], **changed))
 
 
-def test_a_figure_that_nothing_draws_is_refused(tmp_path: Path) -> None:
-    for ending in ("json", "png"):
-        shutil.copy(FIGURES / f"tsne.{ending}", tmp_path / f"stranger.{ending}")
-    with pytest.raises(ValueError, match="stranger"):
-        results.results(tmp_path, NOTEBOOKS)
+def test_figures_are_in_the_order_of_the_notebooks() -> None:
+    shown = [record.name for record in captions.reading_order(RECORDS.values())]
+    assert shown[:3] == ["quickstart", "bicubic", "degradation"]
+    assert shown[-4:] == [
+        "bench-epyc",
+        "ablation-papers-recipe",
+        "ablation",
+        "representation-recipes",
+    ]
 
 
 def test_without_figures_the_pages_say_that_nothing_is_measured(tmp_path: Path) -> None:
-    assert "The five models: not measured." in results.results(tmp_path, tmp_path)
-    found = numbers.numbers(tmp_path, tmp_path)
+    found = substitutions.substitutions(tmp_path)
+    assert found["ablations"] == "The five models: not measured."
+    assert found["figures"] == "not measured."
     assert "not measured" in found["spread"]
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_every_place_has_a_number_and_every_number_is_asked_for(path: Path) -> None:
-    found = numbers.numbers(FIGURES, NOTEBOOKS)
-    text = path.read_text(encoding="utf-8")
-    assert "{{" not in numbers.fill(text, found)
-    if path.name == "expected.md":
-        assert set(numbers.PLACE.findall(text)) == set(found)
-    with pytest.raises(KeyError):
-        numbers.fill("{{ unheard_of }}", found)
+def test_every_place_has_a_number_and_every_number_is_asked_for() -> None:
+    asked = {name for path in PAGES for name in PLACE.findall(path.read_text(encoding="utf-8"))}
+    assert asked == set(FOUND)
 
 
 def test_the_expected_losses_are_ln_n() -> None:
-    table = numbers.numbers(FIGURES, NOTEBOOKS)["losses"]
+    table = FOUND["losses"]
     for candidates, chance in re.findall(r"\| ([\d,]+(?: \+ 1)?) \| ([\d.]+) \|", table):
         number = sum(int(part.replace(",", "")) for part in candidates.split(" + "))
         assert float(chance) == pytest.approx(math.log(number), abs=0.0051)
@@ -178,10 +196,12 @@ def parse(line: str) -> None:
     command.make_context(line, words)
 
 
-@pytest.mark.parametrize("path", [*PAGES, Path("results.md")], ids=lambda path: path.name)
-def test_every_command_is_one_of_the_console(path: Path, page: str) -> None:
-    text = page if path.name == "results.md" else path.read_text(encoding="utf-8")
-    found = commands(numbers.fill(text, numbers.numbers(FIGURES, NOTEBOOKS)))
+WITH_COMMANDS = [path for path in PAGES if path.name != "run.md"]
+
+
+@pytest.mark.parametrize("path", WITH_COMMANDS, ids=lambda path: path.name)
+def test_every_command_is_one_of_the_console(path: Path) -> None:
+    found = commands(filled(path))
     assert found
     for line in found:
         parse(line)
@@ -192,8 +212,3 @@ def test_a_command_that_is_not_there_is_found() -> None:
         with pytest.raises(Exception, match=r"nothing|--sharp|whole"):
             parse(line)
     assert commands("`dasr upscale a.png`\n\ndasr bench\n") == ["dasr upscale a.png", "dasr bench"]
-
-
-def test_json_of_the_figures_is_what_the_page_offers(page: str) -> None:
-    for name in re.findall(r"\{download\}`\S+ <figures/(\S+)>`", page):
-        json.loads((FIGURES / name).read_text(encoding="utf-8"))

@@ -278,7 +278,9 @@ def test_logs_draw_what_a_run_wrote():
 )
 def test_kept_and_redrawn_from_json_alone(monkeypatch, tmp_path, draw, data):
     monkeypatch.setattr(figures, "folder", lambda: tmp_path)
-    path = figures.keep("drawn", draw, data, profile="laptop", seed=0)
+    path = figures.keep(
+        "drawn", draw, data, profile="laptop", seed=0, made_by="dasr bench", alt="A figure"
+    )
     png = path.with_suffix(".png")
     first = png.read_bytes()
     png.unlink()

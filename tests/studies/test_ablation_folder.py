@@ -341,7 +341,10 @@ def test_a_figure_is_kept_also_of_a_part(reproduce, tmp_path, moco):
     ]
     kept = json.loads(path.read_text())
     assert kept["profile"] == "laptop"
-    assert kept["minutes"] == {"model4-0": TOTAL, "model1-0": TOTAL}
+    assert kept["minutes"] == pytest.approx(2 * TOTAL, abs=0.0051)
+    assert kept["datasets"] == [kept["data"]["dataset"]]
+    option = " --encoder-recipe moco" if moco else ""
+    assert kept["made_by"].startswith(f"dasr reproduce ablation{option} --profile laptop --seeds ")
     assert kept["provenance"] == {"device": "a test's"}
     assert [(run["model"], run["minutes"]) for run in kept["data"]["runs"]] == [
         ("model4", TOTAL),

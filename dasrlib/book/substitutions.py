@@ -1,39 +1,58 @@
-"""The numbers in the book's hand-written pages: {{ name }} in docs/*.md becomes what was measured,
-printed or can be computed, when the book is built."""
+"""The numbers in the pages of docs/: `{{ name }}` in a page is what was measured, printed or can be
+computed when the book is built. MyST fills them in, from the values that docs/conf.py gets here."""
 
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
+from typing import Any
 
-from dasrlib import paper, profiles, weights
+import dasrlib
+from dasrlib import figures, paper, profiles, weights
 from dasrlib.book import captions, results
-from dasrlib.book.captions import Record
+from dasrlib.records.figure_record import FigureRecord
 
-PLACE = re.compile(r"\{\{ (\w+) \}\}")
 FULL_METHOD = "laptop/model4-x4-iso"
 MEGABYTE = 1e6
 
 
-def fill(text: str, numbers: dict[str, str]) -> str:
-    """The text with each {{ name }} replaced; raises KeyError for a name that has no number."""
-    return PLACE.sub(lambda place: numbers[place.group(1)], text)
+def substitutions(folder: Path) -> dict[str, str]:
+    """Everything that a page may ask for, by name, in Markdown.
 
-
-def numbers(figures: Path, notebooks: Path) -> dict[str, str]:
-    """Everything that a page may ask for, by name, in Markdown."""
-    here = captions.records(figures)
+    Args:
+        folder: the folder of the kept figures.
+    """
+    here = figures.read_all(folder)
+    ordered = captions.reading_order(here.values())
     return {
         **_losses(),
         **_printed(),
         **_memory(),
-        "commands": commands(here, notebooks),
+        **{f"table2_x{scale}": results.table2(scale, here) for scale in paper.SCALES},
+        "table3": results.table3(),
+        "ablations": results.ablations(here),
+        "bundled_weights": results.bundled_weights(),
+        "figures": "\n".join(map(captions.figure_section, ordered)) or f"{results.NOTHING}.",
+        "cover": _cover(here),
+        "commands": commands(ordered),
         "minutes": _minutes(),
         "spread": _spreads(here),
         "layers": _layers(here),
         "bfloat16": _products(here),
         "profiles": _profiles(),
+    }
+
+
+def of_run(record: dict[str, Any]) -> dict[str, str]:
+    """What the page about this run asks for, from what `build.describe_run` kept."""
+    rows = [[name, f"{seconds:.1f}"] for name, seconds in record["seconds"].items()]
+    rows += [[name, "failed"] for name in record["failed"]]
+    return {
+        "version": dasrlib.__version__,
+        "run_profile": record["profile"],
+        "run_date": record["date"],
+        "run_seconds": results.markdown_table(["notebook", "seconds"], rows),
+        "run_machine": results.markdown_table(["where", ""], record["provenance"].items(), words=2),
     }
 
 
@@ -55,7 +74,7 @@ def _losses() -> dict[str, str]:
     missing = results.NOTHING
     rows = [[*row, *[missing] * (len(head) - len(row))] for row in rows]
     return {
-        "losses": results.table(head, rows),
+        "losses": results.markdown_table(head, rows),
         "chance": _chance(1 + paper.QUEUE_SIZE),
         "queue": f"{paper.QUEUE_SIZE:,}",
         "random_steps": f"{paper.QUEUE_SIZE // paper.BATCH_SIZE}",
@@ -67,7 +86,7 @@ def _chance(candidates: int) -> str:
     return f"{math.log(candidates):.2f}"
 
 
-def _loss_at(log: list[Record], stage: int) -> list[str]:
+def _loss_at(log: list[dict[str, Any]], stage: int) -> list[str]:
     """The first logged loss of a stage, and the mean of its last tenth."""
     losses = [row["contrastive"] for row in log if row["stage"] == stage]
     last = losses[-max(1, len(losses) // 10) :]
@@ -101,41 +120,41 @@ def _minutes() -> str:
     return f"{spent[0]:.0f} to {spent[-1]:.0f} minutes"
 
 
-def _spreads(here: dict[str, Record]) -> str:
+def _spreads(here: dict[str, FigureRecord]) -> str:
     """What is known of how far two trainings of one model differ, for each recipe."""
     found = [
-        f"{captions.link(name)}: {results.spread_in_words(record)}"
+        f"{captions.anchor_link(name)}: {results.spread_in_words(record)}"
         for name, record in here.items()
         if name.startswith("ablation")
     ]
     return "\n\n".join(found) or f"How far two trainings differ: {results.NOTHING}."
 
 
-def _layers(here: dict[str, Record]) -> str:
+def _layers(here: dict[str, FigureRecord]) -> str:
     """What the probes read from the representation, beside the opponents (§4.2)."""
     if "tsne" not in here:
         return f"The probes: {results.NOTHING}."
-    data = here["tsne"]["data"]
+    data = here["tsne"].data
     rows = [
         [name, f"{100 * row['knn']:.1f} %", f"{row['r2']:.2f}"]
         for name, row in {**data["probes"], "labels shuffled": data["chance"]}.items()
     ]
-    return results.table([f"{data['dataset']}, four widths", "k-NN", "R² of σ"], rows)
+    return results.markdown_table([f"{data['dataset']}, four widths", "k-NN", "R² of σ"], rows)
 
 
-def _products(here: dict[str, Record]) -> str:
+def _products(here: dict[str, FigureRecord]) -> str:
     """How fast each benchmarked machine multiplies in its two kinds of numbers."""
     rows = []
     for name, record in here.items():
         if name.startswith("bench-"):
-            speeds = record["data"]["ceilings"]["matmul"]
+            speeds = record.data["ceilings"]["matmul"]
             cells = [f"{speeds[d] / 1e9:,.1f}" if d in speeds else results.NOTHING
                      for d in ("float32", "bfloat16")]  # fmt: skip
-            rows.append([record["data"]["device"], *cells])
+            rows.append([record.data["device"], *cells])
     if not rows:
         return f"Speeds: {results.NOTHING}; `dasr bench` measures them."
     head = ["matrix product, 10⁹ operations a second", "float32", "bfloat16"]
-    return results.table(head, rows)
+    return results.markdown_table(head, rows)
 
 
 def _profiles() -> str:
@@ -144,15 +163,22 @@ def _profiles() -> str:
          f"{p.stage1.iterations + p.stage2.iterations:,}"]
         for p in profiles.PROFILES.values()
     ]  # fmt: skip
-    return results.table(["profile", "for", "trains on", "iterations"], rows, words=3)
+    return results.markdown_table(["profile", "for", "trains on", "iterations"], rows, words=3)
 
 
-def commands(here: dict[str, Record], notebooks: Path) -> str:
-    """Which command gives which table or figure; the runs' own settings in it."""
-    texts, drawn = captions.shown(notebooks)
+def commands(records: list[FigureRecord]) -> str:
+    """Which command gives which table or figure."""
     rows = [
-        [captions.link(name), captions.text_of(name, here[name], texts),
-         captions.made_by(name, here[name], drawn)]
-        for name in captions.in_order(here, texts, drawn)
-    ]  # fmt: skip
-    return results.table(["figure and data", "shows", "made by"], rows, words=3)
+        [captions.anchor_link(r.name), r.alt, captions.command_and_notebook(r)] for r in records
+    ]
+    return results.markdown_table(["figure and data", "shows", "made by"], rows, words=3)
+
+
+def _cover(here: dict[str, FigureRecord]) -> str:
+    """The picture of the quickstart, once it has been drawn."""
+    if "quickstart" not in here:
+        return ""
+    return f"""```{{image}} figures/quickstart.png
+:alt: {here["quickstart"].alt}
+:class: cover
+```"""

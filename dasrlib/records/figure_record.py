@@ -1,0 +1,66 @@
+"""What is kept of a figure: the data that it draws, and the run that they came from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NoReturn
+
+
+@dataclass(frozen=True)
+class FigureRecord:
+    """The content of figures/NAME.json.
+
+    `None` for minutes, weights or datasets means that nobody recorded them at the time.
+
+    Args:
+        name: the figure's name, which is also the name of its files.
+        draw: "module:function" of dasrlib; the function makes the figure from `data`.
+        made_by: the command that makes the figure, or the path of the notebook that does.
+        alt: what the figure shows, for a reader who does not see it.
+        profile: the profile of the run.
+        seed: the seed of the run; the first one of several.
+        minutes: how long the run took.
+        weights: the names of the weights that were loaded.
+        datasets: the names of the data sets that were measured on.
+        provenance: hardware, versions and commit, as `provenance.describe` gives them.
+        data: what is drawn; only what JSON can hold.
+    """
+
+    name: str
+    draw: str
+    made_by: str
+    alt: str
+    profile: str
+    seed: int
+    minutes: float | None
+    weights: list[str] | None
+    datasets: list[str] | None
+    provenance: dict[str, Any]
+    data: dict[str, Any]
+
+    @property
+    def rows(self) -> int:
+        """How many rows the data has: the length of its longest list or table."""
+        return max((len(v) for v in self.data.values() if isinstance(v, list | dict)), default=0)
+
+    @classmethod
+    def from_json(cls, text: str) -> FigureRecord:
+        """The record in a text that `to_json` wrote; raises ValueError for any other text."""
+        found = json.loads(text, parse_constant=_refuse)
+        names = {field.name for field in fields(cls)}
+        if not isinstance(found, dict) or set(found) != names:
+            keys = set(found) if isinstance(found, dict) else set()
+            raise ValueError(
+                f"this is not the record of a figure: missing {sorted(names - keys)}, "
+                f"unknown {sorted(keys - names)}"
+            )
+        return cls(**found)
+
+    def to_json(self) -> str:
+        """The record as JSON; raises ValueError for a NaN or an infinity, which JSON has not."""
+        return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not valid JSON")
