@@ -8,6 +8,7 @@ module          paper    notebook  what it holds
 errors                             the sentence for an unknown name
 paper           all                printed numbers and hyper-parameters
 profiles        §4.1     04        every size, schedule and budget: smoke, laptop, gpu, paper
+systems         §4.2     05        every system: its titles, its look, what it needs
 records                            what is kept of a run, and files written whole
 data            §4.1               pictures in and out, datasets, downloads
 grouped_conv    §3.2.2   09        one kernel per sample and channel: reference and GPU kernels

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def trainings_in_words(number: int) -> str:
     return "one training" if number == 1 else f"{number} trainings"
 
 
-def where(provenance: Record) -> str:
+def where(provenance: Mapping[str, Any]) -> str:
     """Device, versions and commit, in words."""
     cores, threads = provenance.get("cores"), provenance.get("threads")
     machine = provenance["device"] + (f" ({cores} cores, threads: {threads})" if cores else "")

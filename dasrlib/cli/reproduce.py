@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -48,30 +49,29 @@ def ablation(
     experiment.require_test_sets(chosen)
     runs = experiment.Ablation(folder / f"{profile}{suffix}", chosen, numbers)
     done = runs.train(minutes)
-    data = runs.results()
+    found = runs.figure_data()
     if not done:
         typer.echo(
-            f"{len(data['runs']) if data else 0} of {len(runs.runs())} runs are finished: "
-            "the same line goes on from here"
+            f"{len(found.runs) if found else 0} of {len(runs.runs())} runs are finished: "
+            "run the same command again to resume"
         )
-    if data is None:
+    if found is None:
         return
-    for name, values in data["measured"].items():
-        typer.echo(f"{name:8s}" + "".join(f"{value:8.2f}" for value in values))
-    counts = data["parameters"]
+    for name, curve in found.measured.items():
+        typer.echo(f"{name:8s}" + "".join(f"{psnr:8.2f}" for _, psnr in curve))
+    counts = found.parameters
     difference = counts["model2"] / counts["model4"] - 1
     typer.echo(f"model2 has {difference:+.1%} parameters against model4's {counts['model4']:,}")
-    for claim in data["claims"]:
-        by = "" if claim["mean"] is None else f"  {claim['mean']:+.2f} dB"
-        typer.echo(f"{claim['better']} > {claim['worse']}: {claim['verdict']}{by}")
+    for claim in found.claims:
+        by = "" if claim.mean is None else f"  {claim.mean:+.2f} dB"
+        typer.echo(f"{claim.better} > {claim.worse}: {claim.verdict}{by}")
     if profile == "smoke":
         typer.echo("the numbers of the smoke profile mean nothing and are not kept")
         return
-    spent = {f"{run['model']}-{run['seed']}": run["minutes"] for run in data["runs"]}
-    trained_on = data["runs"][0]["provenance"]
+    spent = {f"{run.model}-{run.seed}": run.minutes for run in found.runs}
     path = figures.keep(
-        f"ablation{suffix}", draw.ablation, data, profile=profile, seed=numbers[0],
-        minutes=spent, provenance=trained_on,
+        f"ablation{suffix}", draw.ablation, asdict(found), profile=profile, seed=numbers[0],
+        minutes=spent, provenance=found.runs[0].provenance,
     )  # fmt: skip
     typer.echo(str(path))
 

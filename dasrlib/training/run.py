@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -27,17 +27,18 @@ from tqdm.auto import tqdm
 from dasrlib import data, evaluation, paper, profiles, weights
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, moved
 from dasrlib.degradation import DegradationSpace, crop_to_multiple, degrade
-from dasrlib.network import MODELS, of_profile
+from dasrlib.network import of_profile
 from dasrlib.profiles import Profile, Stage, learning_rate
 from dasrlib.records import provenance
 from dasrlib.records.atomic_write import whole_file
+from dasrlib.records.run_record import LogRow, RunRecord
 from dasrlib.representation import Encoder, InBatch, MoCo
 from dasrlib.training.cuda_graph import Recorded
 from dasrlib.training.patches import PatchPairs
 from dasrlib.training.step import Batch, Losses, Step
 
 LOG_EVERY = 25  # iterations; the log holds means over them
-VALIDATION_CROP = 192  # HR pixels
+VALIDATION_CROP = 192  # HR pixels; a multiple of every scale
 
 
 @contextmanager
@@ -79,7 +80,7 @@ class Run:
         scale: int = 4,
         space: DegradationSpace | None = None,
         seed: int = 0,
-        images: tuple[Sequence[tuple[str, Tensor]], Sequence[tuple[str, Tensor]]] | None = None,
+        images: tuple[data.Pictures, data.Pictures] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         graph: bool = True,
@@ -106,7 +107,7 @@ class Run:
         self.model = built.to(self.device)
         self.layout = fastest_layout(self.device)
         self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.contrast = self._contrast().to(self.device) if MODELS[model].contrastive else None
+        self.contrast = self._contrast().to(self.device) if built.variant.contrastive else None
         self.stages = self._stages()
         self.step: Step | None = None
         self.iteration, self.minutes, self.losses = 0, 0.0, Losses(self.device)
@@ -120,7 +121,10 @@ class Run:
                     f"the held-out picture {name} is {image.shape[-2]}×{image.shape[-1]}, "
                     f"too small to measure: each side must be at least {smallest} pixels"
                 )
-        self.held_out = [(name, _centre(image, VALIDATION_CROP, scale)) for name, image in held_out]
+        self.held_out = [
+            (name, data.centre_crop(crop_to_multiple(image, scale), VALIDATION_CROP))
+            for name, image in held_out
+        ]
         if stored:
             self._resume(stored)
 
@@ -156,7 +160,7 @@ class Run:
         return first, second
 
     def _identity(self) -> dict[str, Any]:
-        return identity(self.model.model, self.profile, self.space, self.seed)
+        return identity(self.model.name, self.profile, self.space, self.seed)
 
     def _stage(self, number: int) -> Step:
         """A fresh step, with its optimizer and its recording to be made."""
@@ -210,7 +214,7 @@ class Run:
         with whole_file(self.log_path) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
 
-    def log(self) -> list[dict[str, Any]]:
+    def log(self) -> list[LogRow]:
         """The log so far: means of the losses over 25 iterations each, and held-out PSNR now and
         then."""
         if not self.log_path.exists():
@@ -219,7 +223,7 @@ class Run:
         whole, _, _ = self.log_path.read_text().rpartition("\n")
         return [json.loads(line) for line in whole.splitlines()]
 
-    def _write_log(self, record: dict[str, Any]) -> None:
+    def _write_log(self, record: LogRow) -> None:
         with self.log_path.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
@@ -247,11 +251,12 @@ class Run:
         self.step.set_learning_rate(learning_rate(stage, at))
         return self.step(self._draw(stage.batch))
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> dict[float, float]:
         """Mean PSNR-Y on the held-out pictures for each of the scale's kernel widths in Table 2."""
         widths = paper.kernel_widths(self.model.scale)
-        degradations = evaluation.isotropic_grid(self.model.scale, widths)
-        return evaluation.mean(evaluation.benchmark(self.model, self.held_out, degradations))
+        degradations = evaluation.isotropic_degradations(self.model.scale, widths)
+        rows = evaluation.benchmark(self.model, self.held_out, degradations)
+        return evaluation.mean_by_degradation(rows)
 
     def train(self, minutes: float | None = None, progress: bool = True) -> bool:
         """Trains on from where the run is; returns whether it came to its end.
@@ -296,7 +301,7 @@ class Run:
             return
         losses = self.losses.read(self.iteration)
         n = losses["iterations"]
-        record: dict[str, Any] = {
+        record: LogRow = {
             "iteration": self.iteration,
             "stage": 2 if in_stage2 else 1,
             "minutes": round(self.minutes, 3),
@@ -306,19 +311,19 @@ class Run:
         if in_stage2:
             record["sr"] = round(losses["sr"] / n, 5)
         if due:
-            record["psnr"] = {label: round(value, 3) for label, value in self.validate().items()}
+            record["psnr"] = {f"{width:g}": round(db, 3) for width, db in self.validate().items()}
         self._write_log(record)
         self.losses = Losses(self.device)
         bar.set_postfix({k: v for k, v in record.items() if k in ("contrastive", "sr")})
 
     def _finish(self) -> None:
-        record = {
+        record = RunRecord(
             **self._identity(),
-            "minutes": round(self.minutes, 2),
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "provenance": self.provenance,
-            "log": self.log(),
-        }
+            minutes=round(self.minutes, 2),
+            dtype=str(self.dtype).removeprefix("torch."),
+            provenance=self.provenance,
+            log=self.log(),
+        )
         weights.save(self.model, self.folder / "weights.safetensors", record)
 
 
@@ -347,11 +352,3 @@ def load_images(
             train += zip((path.stem for path in more), pool.map(data.load_bytes, more), strict=True)
             held_out += [(path.stem, data.load_image(path)) for path in out]
     return train, held_out
-
-
-def _centre(image: Tensor, size: int, scale: int) -> Tensor:
-    """The middle of a picture, at most size × size, both sides multiples of the scale."""
-    image = crop_to_multiple(image, scale)
-    h, w = image.shape[-2:]
-    top, left = max(0, h - size) // 2, max(0, w - size) // 2
-    return crop_to_multiple(image[..., top : top + size, left : left + size], scale)

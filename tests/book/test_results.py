@@ -8,15 +8,18 @@ import math
 import re
 import shlex
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import typer
+from measured_runs import curve
 
 from dasrlib import cli, paper
 from dasrlib.book import captions, numbers, results
-from dasrlib.network import MODELS
 from dasrlib.studies import ablation
+from dasrlib.studies.ablation import MeasuredRun
+from dasrlib.systems import MODELS, SYSTEMS
 
 ROOT = Path(__file__).parents[2]
 FIGURES, NOTEBOOKS = ROOT / "figures", ROOT / "notebooks"
@@ -43,12 +46,12 @@ def made_up(shift: dict[tuple[str, int], float]) -> dict:
     """The record of an ablation with a run for each (model, seed), at 27 dB and the shift."""
     template = RECORDS["ablation"]["data"]["runs"][0]
     runs = [
-        {**template, "model": model, "seed": seed, "psnr": [27.0 + by] * 4}
+        MeasuredRun(**{**template, "model": model, "seed": seed, "psnr": curve([27.0 + by] * 4)})
         for (model, seed), by in shift.items()
     ]
     record = copy.deepcopy(RECORDS["ablation"])
-    summary = ablation.summary(runs, "Set14", [24.0] * 4)
-    record["data"] = {**summary, "parameters": record["data"]["parameters"]}
+    parameters = record["data"]["parameters"]
+    record["data"] = asdict(ablation.summary(runs, "Set14", curve([24.0] * 4), parameters))
     return record
 
 
@@ -58,8 +61,8 @@ def test_an_ablation_is_shown_whole(name: str) -> None:
     text = results.ablation(RECORDS[name])
     for model in MODELS:
         if model in data["measured"]:
-            values = data["measured"][model]
-            shown = decimals(rows(text, results.TITLES[model])[0])
+            values = [db for _, db in data["measured"][model]]
+            shown = decimals(rows(text, SYSTEMS[model].title)[0])
             assert shown == pytest.approx([*values, sum(values) / 4], abs=0.0051)
     for claim in data["claims"]:
         assert claim["verdict"] in text
@@ -99,9 +102,9 @@ def test_table_2_is_the_printed_one_and_the_measured_rows_beside_it(page: str) -
     ]
     for model, values in RECORDS["ablation"]["data"]["measured"].items():
         if model in MODELS:
-            line = rows(text, f" | {results.TITLES[model]}")[0]
+            line = rows(text, f" | {SYSTEMS[model].title}")[0]
             assert "measured here, the short recipe" in line[2]
-            assert line[3:] == [f"{value:.2f}" for value in values]
+            assert line[3:] == [f"{value:.2f}" for _, value in values]
     # Set5, B100 and Urban100 have no row of ours, and say so.
     assert text.count("| DASR | not measured here |") == 3
 

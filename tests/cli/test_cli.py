@@ -115,8 +115,8 @@ def test_degrade_upscale_evaluate(tmp_path, photo):
         (WEIGHTS, "0"),
         (WEIGHTS, "1.2"),
     ]
-    assert all(row["image"] == "photo" and 15 < row["psnr_y"] < 50 for row in rows)
-    assert f"{rows[0]['psnr_y']:.2f}" in said
+    assert all(row["picture"] == "photo" and 15 < row["psnr"] < 50 for row in rows)
+    assert f"{rows[0]['psnr']:.2f}" in said
 
 
 def test_degrade_anisotropic_is_the_librarys(tmp_path, photo):
@@ -276,7 +276,7 @@ def test_train_runs_and_resumes(tmp_path, monkeypatch):
     said = dasr(*words)
     assert f"resumed at iteration {at} of 20" in said
     assert "weights.safetensors" in said
-    assert weights.load(tmp_path / "run" / "weights.safetensors").model == "model4"
+    assert weights.load(tmp_path / "run" / "weights.safetensors").name == "model4"
     assert (tmp_path / "run" / "log.jsonl").is_file()
     said = dasr(*words, "--seed", 1, code=1)
     assert "holds a run with other settings" in said
