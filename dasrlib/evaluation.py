@@ -101,19 +101,11 @@ def ssim_y(sr: Tensor, hr: Tensor, shave: int) -> float:
 
 
 class System(Protocol):
-    """What every system answers: `restore`, and what it needs for it."""
+    """What every system answers. `needs`: what `restore` must be given beside the LR picture."""
 
-    @property
-    def name(self) -> str:
-        """Its name in the table of systems."""
-
-    @property
-    def scale(self) -> int:
-        """2, 3 or 4."""
-
-    @property
-    def needs(self) -> Needs:
-        """What `restore` must be given beside the LR picture."""
+    name: str
+    scale: int
+    needs: Needs
 
     def restore(self, lr: Tensor, degradation: Degradations | None = None) -> Tensor:
         """LR pictures (B, 3, H, W) in [0, 1] -> SR pictures (B, 3, sH, sW)."""

@@ -175,22 +175,14 @@ class BlindSR(nn.Module):
     ) -> None:
         super().__init__()
         self.variant = model_variant(variant) if isinstance(variant, str) else variant
+        self.name: str = self.variant.name
+        self.needs: Needs = self.variant.needs  # "nothing" of a blind network
         self.sizes = sizes or Sizes()
         self.scale, self.encoder_input, self.patch = scale, encoder_input, patch
         self.encoder: Encoder | ToldEncoder = (
             Encoder(encoder_input) if self.needs == "nothing" else ToldEncoder()
         )
         self.sr = DASR(scale, self.sizes, self.variant)
-
-    @property
-    def name(self) -> str:
-        """The variant's name, such as "model4"."""
-        return self.variant.name
-
-    @property
-    def needs(self) -> Needs:
-        """What `restore` must be given beside the LR picture: "nothing" of a blind network."""
-        return self.variant.needs
 
     def restore(self, lr: Tensor, degradation: Degradations | None = None) -> Tensor:
         """The call that every system answers: LR pictures -> SR pictures (§3.2).

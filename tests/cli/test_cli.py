@@ -109,11 +109,11 @@ def test_degrade_upscale_evaluate(tmp_path, photo):
     assert "1 pictures" in said or "1 picture" in said
     assert WEIGHTS in said
     rows = json.loads((tmp_path / "rows.json").read_text())
-    assert [(row["model"], row["degradation"]) for row in rows] == [
-        ("bicubic", "0"),
-        ("bicubic", "1.2"),
-        (WEIGHTS, "0"),
-        (WEIGHTS, "1.2"),
+    assert [(row["system"], row["degradation"]) for row in rows] == [
+        ("bicubic", 0),
+        ("bicubic", 1.2),
+        (WEIGHTS, 0),
+        (WEIGHTS, 1.2),
     ]
     assert all(row["picture"] == "photo" and 15 < row["psnr"] < 50 for row in rows)
     assert f"{rows[0]['psnr']:.2f}" in said
@@ -300,8 +300,8 @@ def test_data_weights_lists_the_bundled_models():
     said = dasr("data", "weights")
     for name, record in weights.catalogue().items():
         line = next(line for line in said.splitlines() if line.startswith(name))
-        assert f"{record['minutes']:.0f} minutes" in line
-        assert record["provenance"]["device"] in line
+        assert f"{record.minutes:.0f} minutes" in line
+        assert record.provenance["device"] in line
 
 
 def test_data_get_names_the_nearest(tmp_path):

@@ -90,11 +90,8 @@ def restored(model, image: torch.Tensor, sigma: float, told: float | None = None
     hr = crop_to_multiple(image, 4)
     lr = degrade(hr[None], Degradations.isotropic(sigma, 4))
     with torch.inference_mode():
-        if not isinstance(model, network.BlindSR):
-            return model(lr)[0]
-        if model.needs == "nothing":
-            return model(lr)[0]
-        return model(lr, degradations=Degradations.isotropic(sigma if told is None else told, 4))[0]
+        given = Degradations.isotropic(sigma if told is None else told, 4)
+        return model.restore(lr, None if model.needs == "nothing" else given)[0]
 
 
 def psnr(model, image: torch.Tensor, sigma: float, **told) -> float:
