@@ -6,11 +6,20 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dasrlib.plots.style import PALETTE, image_axes
 from dasrlib.records.run_record import mean_of
 from dasrlib.systems import ABLATION, SYSTEMS
+
+
+def _write_cells(ax: Axes, values: np.ndarray, digits: int, dark: np.ndarray) -> None:
+    """Each value in its cell of a heat map, in white where the cell is dark."""
+    for i, j in np.ndindex(*values.shape):
+        number = round(float(values[i, j]), digits) + 0  # not −0
+        ax.text(j, i, f"{number:.{digits}f}", ha="center", va="center", fontsize=7,
+                color="white" if dark[i, j] else "0.2")  # fmt: skip
 
 
 def content_study(data: dict[str, Any]) -> Figure:
@@ -24,12 +33,7 @@ def content_study(data: dict[str, Any]) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8), width_ratios=(1.25, 1))
     reach = max(0.1, float(np.abs(costs).max()))
     shown = left.imshow(costs, cmap="RdBu_r", vmin=-reach, vmax=reach)
-    for i, j in np.ndindex(n, n):  # + 0: no −0.00 in the cells
-        dark = abs(costs[i, j]) > 0.6 * reach
-        left.text(
-            j, i, f"{round(float(costs[i, j]), 2) + 0:.2f}", ha="center", va="center", fontsize=7,
-            color="white" if dark else "0.2",
-        )  # fmt: skip
+    _write_cells(left, costs, 2, np.abs(costs) > 0.6 * reach)
     left.set_xticks(range(n), data["names"], rotation=60, ha="right", fontsize=8)
     left.set_yticks(range(n), data["names"], fontsize=8)
     left.spines[:].set_visible(False)
@@ -66,21 +70,10 @@ def kernel_mismatch(data: dict[str, Any]) -> Figure:
         own = np.array([psnr[i, assumed.index(width)] for i, width in enumerate(true)])
         loss = own[:, None] - psnr
         shown = ax.imshow(loss, cmap="magma_r", vmin=0, origin="lower")
-        for i, j in np.ndindex(*loss.shape):
-            colour = "white" if loss[i, j] > 0.6 * loss.max() else "0.2"
-            ax.text(
-                j,
-                i,
-                f"{round(float(loss[i, j]), 1) + 0:.1f}",
-                ha="center",
-                va="center",
-                fontsize=7,
-                color=colour,
-            )
-            if true[i] == assumed[j]:
-                ax.add_patch(
-                    plt.Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, ec=PALETTE[0], lw=2)
-                )
+        _write_cells(ax, loss, 1, loss > 0.6 * loss.max())
+        for i, width in enumerate(true):
+            corner = (assumed.index(width) - 0.5, i - 0.5)
+            ax.add_patch(plt.Rectangle(corner, 1, 1, fill=False, ec=PALETTE[0], lw=2))
         ax.set_xticks(range(len(assumed)), [f"{width:g}" for width in assumed])
         ax.set_yticks(range(len(true)), [f"{width:g}" for width in true])
         ax.spines[:].set_visible(False)
