@@ -16,8 +16,8 @@ from dasrlib import weights as weights_module
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout
 from dasrlib.degradation import quantise
 from dasrlib.network import BlindSR
+from dasrlib.systems import DEFAULT_WEIGHTS
 
-DEFAULT = "laptop/model4-x4-iso"
 # LR pixels that a tile sees beyond its own part. Not all that the network could see, which is a
 # pixel for every 3×3 convolution on the way (30 for the laptop profile's, 109 for the paper's): in
 # the bundled network what lies further than 16 away moves a pixel by 0.002 of a grey level at most
@@ -72,7 +72,7 @@ def _spans(length: int, tile: int) -> list[Span]:
 
 def upscale(
     image: str | Path | Tensor,
-    weights: str | Path | BlindSR = DEFAULT,
+    weights: str | Path | BlindSR = DEFAULT_WEIGHTS,
     tile: int | None = None,
     progress: bool = False,
     dtype: torch.dtype | None = None,
@@ -118,9 +118,10 @@ def in_tiles(
     are read before the first is enlarged. wanted: the LR pixel (y, x) near which to enlarge first,
     asked anew for each tile; by default from the top down. Raises what upscale raises, at once.
     """
-    if not model.blind:
+    if model.needs != "nothing":
         raise ValueError(
-            "model5 must be told the degradation and cannot enlarge a picture it knows nothing of"
+            f"{model.name} needs the {model.needs} of the picture: choose a blind model, "
+            f"such as {DEFAULT_WEIGHTS}"
         )
     if lr.ndim != 3 or lr.shape[0] != 3:
         raise ValueError(f"expected a picture (3, H, W), got {tuple(lr.shape)}")

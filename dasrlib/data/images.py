@@ -53,6 +53,8 @@ SAMPLES = {
 }
 
 Item = TypeVar("Item")
+# What a set of pictures is everywhere: (name, (3, H, W) in [0, 1]) pairs.
+Pictures = Sequence[tuple[str, Tensor]]
 
 
 def root() -> list[Path]:
@@ -272,3 +274,10 @@ def _pictures(folder: Path) -> list[Path]:
         (path for path in files if path.is_file() and not path.name.startswith(".")),
         key=lambda path: path.name,
     )
+
+
+def centre_crop(image: Tensor, size: int) -> Tensor:
+    """The middle of a picture (..., H, W), at most size × size pixels."""
+    h, w = image.shape[-2:]
+    top, left = max(0, h - size) // 2, max(0, w - size) // 2
+    return image[..., top : top + size, left : left + size]

@@ -25,7 +25,7 @@ from dasrlib.records.atomic_write import whole_file
 from dasrlib.representation import Encoder
 from dasrlib.studies.contrastive_recipes import NOISY_TRIALS, TRIALS, schedule, train
 from dasrlib.studies.probe_set import WIDTHS, ProbeSet, Represent
-from dasrlib.training.patches import PatchPairs, Pictures
+from dasrlib.training.patches import PatchPairs
 
 
 def _baselines(device: torch.device) -> dict[str, tuple[str, Represent]]:
@@ -60,8 +60,8 @@ class RecipeStudy:
         self,
         folder: str | Path,
         profile: Profile,
-        images: tuple[Pictures, Pictures],
-        test: Pictures,
+        images: tuple[data.Pictures, data.Pictures],
+        test: data.Pictures,
         noisy: bool = False,
         seed: int = 0,
         device: torch.device | str = "cpu",
@@ -175,7 +175,7 @@ def reproduce(
     unseen = data.images(test)
     if chosen.is_plumbing:  # corners, to be quick; three held out: reading σ off needs three
         unseen = [(name, picture[:, :96, :96]) for name, picture in unseen]
-        images: tuple[Pictures, Pictures] = unseen[3:], unseen[:3]
+        images: tuple[data.Pictures, data.Pictures] = unseen[3:], unseen[:3]
     else:
         images = training.load_images(chosen)
     started, found = time.monotonic(), {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -11,9 +10,8 @@ from torch import Tensor
 
 from dasrlib import data
 from dasrlib.acceleration.devices import to_device
+from dasrlib.data import Pictures
 from dasrlib.profiles import Profile
-
-Pictures = Sequence[tuple[str, Tensor]]
 
 
 def load_images(profile: Profile) -> tuple[Pictures, Pictures]:

@@ -275,7 +275,7 @@ def test_squares_are_spread_over_pictures_and_inside_them():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((PICTURES, "laptop/model5-x4-iso"), "model5-x4-iso .* told the degradation"),
+        ((PICTURES, "laptop/model5-x4-iso"), "model5-x4-iso .* needs the kernel and noise"),
         ((PICTURES, "laptop/modle4-x4-iso"), "did you mean 'laptop/model4-x4-iso'"),
         ((PICTURES[:2], MODEL), "3 pictures .* got 2"),
         ((PICTURES, MODEL, (1.0,)), "2 to 6 widths apart, got 1"),

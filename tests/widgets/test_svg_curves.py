@@ -6,19 +6,20 @@ import re
 
 import pytest
 
-from dasrlib import network
+from dasrlib import systems
+from dasrlib.systems import short
 from dasrlib.widgets.ablation_explorer import first_frame as draw
 from dasrlib.widgets.ablation_explorer.svg_curves import curves_svg, ticks
 
 
 def test_lines_differ_in_more_than_colour():
-    looks = draw.styles(["bicubic", *network.MODELS])
+    looks = draw.styles(["bicubic", *systems.MODELS])
     for one in ("marker", "dashes", "colour", "symbol"):
         assert len({getattr(look, one) for look in looks.values()}) == 6, one
     mixed = draw.styles(["model4", "mine", "yours"])
     assert mixed["model4"] == looks["model4"]
     assert len({look.marker for look in mixed.values()}) == 3
-    assert draw.title("mine") == "mine"
+    assert short("mine") == "mine"
 
 
 def test_curves_leave_out_what_cannot_be_drawn():

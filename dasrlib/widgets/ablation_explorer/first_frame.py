@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dasrlib.plots.ablation import CHANGED, MARKERS, MODEL_COLOUR, MODELS, title
+from dasrlib.plots.ablation import CHANGED
 from dasrlib.plots.style import image_axes
+from dasrlib.systems import MODELS, SYSTEMS, short
 
-# Lengths of line and gap, in points. Model 4, the whole DASR, is the unbroken line.
-DASHES: tuple[tuple[float, ...], ...] = ((6, 3), (8, 3, 2, 3), (2, 2), (), (12, 4))
 SYMBOLS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "x": "✕"}
 
 
@@ -35,24 +35,14 @@ class Style:
         return SYMBOLS[self.marker]
 
 
-BICUBIC = Style(None, "x", (4, 3))
-
-
 def styles(methods: Sequence[str]) -> dict[str, Style]:
-    """A style for each method, by name: the ablation's five models look as in its figure (§4.2)."""
-    found = {"bicubic": BICUBIC}
-    # Other networks take the places that no model of the ablation has taken.
-    free = [i for i, model in enumerate(MODELS) if model not in methods] or [*range(len(MODELS))]
-    others = [m for m in methods if m not in MODELS and m != "bicubic"]
-    for method in methods:
-        if method in MODELS:
-            place = MODELS.index(method)
-        elif method in others:
-            place = free[others.index(method) % len(free)]
-        else:
-            continue
-        found[method] = Style(MODEL_COLOUR[MODELS[place]], MARKERS[place], DASHES[place])
-    return {method: found[method] for method in methods}
+    """A style for each method, by name: a system of the table looks as in every figure (§4.2).
+
+    Another network takes the look of a model that is not among the methods.
+    """
+    free = cycle([model for model in MODELS if model not in methods] or MODELS)
+    rows = {m: SYSTEMS[m if m in SYSTEMS else next(free)] for m in methods}
+    return {m: Style(row.colour, row.marker, row.dashes) for m, row in rows.items()}
 
 
 def _curves(ax: Axes, panel: dict[str, Any], data: dict[str, Any], looks: dict[str, Style]) -> None:
@@ -64,7 +54,7 @@ def _curves(ax: Axes, panel: dict[str, Any], data: dict[str, Any], looks: dict[s
         look = looks[method]
         ax.plot(
             *zip(*points, strict=True), color=look.colour or "0.3", marker=look.marker, ms=5,
-            ls=(0, look.dashes) if look.dashes else "-", label=title(method),
+            ls=(0, look.dashes) if look.dashes else "-", label=short(method),
         )  # fmt: skip
     ax.axvline(data["sigma"], color="0.2", lw=1)
     ax.set(xlabel="kernel width σ, HR pixels", ylabel="PSNR-Y, dB", title=panel["title"])

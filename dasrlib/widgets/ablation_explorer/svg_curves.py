@@ -7,7 +7,8 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 
-from dasrlib.widgets.ablation_explorer.first_frame import Style, title
+from dasrlib.systems import short
+from dasrlib.widgets.ablation_explorer.first_frame import Style
 
 WIDTH, HEIGHT = 370, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, 362, 26, 228  # the axes' box, in the picture's own units
@@ -117,7 +118,7 @@ def key_html(looks: Mapping[str, Style], values: Mapping[str, str], heading: str
     rows = "".join(
         f'<tr><td><svg width="44" height="14" viewBox="0 0 44 14" fill="currentColor" aria-hidden='
         f'"true">{_curve([(5, 7), (22, 7), (39, 7)], look)}</svg></td>'
-        f'<td style="padding:0 10px 0 6px">{html.escape(title(method))}</td>'
+        f'<td style="padding:0 10px 0 6px">{html.escape(short(method))}</td>'
         f'<td style="text-align:right;white-space:nowrap">{html.escape(values[method])}</td></tr>'
         for method, look in looks.items()
     )

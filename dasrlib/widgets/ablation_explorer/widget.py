@@ -17,6 +17,7 @@ from torch import Tensor
 from dasrlib import evaluation, figures, paper
 from dasrlib.degradation import DegradationSpace
 from dasrlib.network import BlindSR
+from dasrlib.systems import short
 from dasrlib.widgets.ablation_explorer import first_frame as draw
 from dasrlib.widgets.ablation_explorer.restoration_cache import BICUBIC, Key, Restorations, bundled
 from dasrlib.widgets.ablation_explorer.svg_curves import curves_svg, key_html
@@ -53,9 +54,9 @@ class _Explorer:
         )  # fmt: skip
         self.ticks = {
             method: ipw.Checkbox(
-                True, description=f"{self.looks[method].symbol} {draw.title(method)}",
+                True, description=f"{self.looks[method].symbol} {short(method)}",
                 indent=False, layout=ipw.Layout(width="105px"),
-                tooltip=f"show {draw.title(method)}",
+                tooltip=f"show {short(method)}",
             )
             for method in methods
         }  # fmt: skip
@@ -127,7 +128,7 @@ class _Explorer:
         try:
             return self.restored.restore(key)
         except Exception as error:  # whatever it is: it is told in the widget
-            return f"{draw.title(key[1])}, σ = {key[2]:g}: {in_words(error)}"
+            return f"{short(key[1])}, σ = {key[2]:g}: {in_words(error)}"
 
     def settle(self, key: Key, result: tuple[Tensor, float] | str) -> None:
         if isinstance(result, str):
@@ -207,9 +208,7 @@ class _Explorer:
         own = {m: self.restored.curve(name, m) for m in self.chosen()}
         panels = [(f"{name}, {w}×{h} pixels, computed here", {m: c for m, c in own.items() if c})]
         if self.kept is not None:
-            widths = [float(width) for width in self.kept["widths"]]
-            rows = {m: v for m, v in self.kept["measured"].items() if m in self.chosen()}
-            means = {m: list(zip(widths, v, strict=True)) for m, v in rows.items()}
+            means = {m: c for m, c in self.kept["measured"].items() if m in self.chosen()}
             if means:
                 panels.append((f"mean over {self.kept['dataset']}, from the kept run", means))
         return panels
@@ -221,7 +220,7 @@ class _Explorer:
     def plot_html(self) -> str:
         parts = []
         for heading, curves in self.panels():
-            words = ", ".join(f"{draw.title(m)} {c[0][1]:.1f} to {c[-1][1]:.1f} dB"
+            words = ", ".join(f"{short(m)} {c[0][1]:.1f} to {c[-1][1]:.1f} dB"
                               for m, c in curves.items())  # fmt: skip
             alt = f"PSNR over the kernel width: {heading}; from narrowest to widest {words}"
             parts.append(
@@ -242,7 +241,7 @@ class _Explorer:
         for method in self.chosen():
             key = self.key(method)
             there = key if key in self.restored.images else self.restored.nearest(key)
-            name = f"{self.looks[method].symbol} {draw.title(method)}"
+            name = f"{self.looks[method].symbol} {short(method)}"
             if there is None:
                 found.append((name, torch.full_like(self.cut(hr), 0.5), "not restored yet", False))
                 continue
@@ -302,7 +301,7 @@ def ablation_explorer(
 
     images: (name, (3, H, W) in [0, 1]) pairs to choose from; their middle size×size pixels are
     used. models: by name, networks or names of bundled weights, of one scale; the bundled ones
-    where it is None. kept: the ablation's means, as ablation.Ablation.results gives them, drawn
+    where it is None. kept: the ablation's means, as ablation.AblationData holds them, drawn
     beside the picture's own curves; those of figures/ablation.json for the bundled models. sigma:
     where the slider starts, HR pixels in [0, 5]. A few widths are measured at once, the rest when
     the first control is touched, while the sliders rest.

@@ -19,6 +19,7 @@ from dasrlib import weights as weights_module
 from dasrlib.degradation import quantise, resize_bicubic
 from dasrlib.network import BlindSR
 from dasrlib.plots.degradation import pictures as drawn
+from dasrlib.systems import DEFAULT_WEIGHTS
 from dasrlib.widgets.base.degradation_controls import middle
 from dasrlib.widgets.base.frame import Frame, Throttled, in_words, opened
 from dasrlib.widgets.before_after.pyramid import aligned, encoded
@@ -288,7 +289,7 @@ def _loop() -> asyncio.AbstractEventLoop | None:
 
 def before_after(
     images: Sequence[tuple[str, Tensor]],
-    weights: str | Path | BlindSR = inference.DEFAULT,
+    weights: str | Path | BlindSR = DEFAULT_WEIGHTS,
     folder: str | Path = ".",
 ) -> BeforeAfter:
     """A divider to drag between the bicubic enlargement of a picture and DASR's, with an upload

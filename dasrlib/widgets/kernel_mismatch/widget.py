@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dasrlib import paper
 from dasrlib.plots.style import PALETTE, image_axes
+from dasrlib.systems import DEFAULT_WEIGHTS
 from dasrlib.widgets.base.degradation_controls import SIZE
 from dasrlib.widgets.base.frame import Frame, figure_html, row_html
 from dasrlib.widgets.kernel_mismatch.predictions import Case, Telling
@@ -161,7 +162,7 @@ class _Controls:
 
 def what_it_was_told(
     images: Sequence[tuple[str, Tensor]],
-    weights: str | Path | Sequence[str | Path] = "laptop/model4-x4-iso",
+    weights: str | Path | Sequence[str | Path] = DEFAULT_WEIGHTS,
     sigma: float = 1.4,
     told: float | None = None,
     layer: int = 1,

@@ -32,6 +32,7 @@ from dasrlib.degradation import Degradations, crop_to_multiple, degrade
 from dasrlib.network import BlindSR
 from dasrlib.plots.representation import MARKERS
 from dasrlib.plots.style import PALETTE, image_axes
+from dasrlib.systems import DEFAULT_WEIGHTS
 from dasrlib.weights import load
 from dasrlib.widgets.base.degradation_controls import SIZE, Controls, describe, middle
 from dasrlib.widgets.base.frame import Frame, figure_html, row_html
@@ -236,11 +237,11 @@ def _ready(weights: Weights | Sequence[Weights]) -> dict[str, BlindSR]:
     for given in several:
         # A copy, so that a network in training is neither switched nor followed.
         model = copy.deepcopy(given).cpu().eval() if isinstance(given, BlindSR) else load(given)
-        title = model.model if isinstance(given, BlindSR) else str(given)
-        if not model.blind:
+        title = model.name if isinstance(given, BlindSR) else str(given)
+        if model.needs != "nothing":
             raise ValueError(
-                f"{title} does not look at the picture, it is told the degradation: choose a blind "
-                "model, such as laptop/model4-x4-iso"
+                f"{title} does not look at the picture, it needs the {model.needs}: choose a blind "
+                f"model, such as {DEFAULT_WEIGHTS}"
             )
         models[title if title not in models else f"{title} ({len(models) + 1})"] = model
     scales = sorted({model.scale for model in models.values()})
@@ -251,7 +252,7 @@ def _ready(weights: Weights | Sequence[Weights]) -> dict[str, BlindSR]:
 
 def representation_map(
     images: Pictures,
-    weights: Weights | Sequence[Weights] = "laptop/model4-x4-iso",
+    weights: Weights | Sequence[Weights] = DEFAULT_WEIGHTS,
     widths: Sequence[float] = WIDTHS,
 ) -> Frame:
     """A map of representations of known degradations, and a picture that moves on it as sliders
