@@ -1,4 +1,4 @@
-"""What to say of a name that is not known."""
+"""The sentence for an unknown name."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import difflib
 from collections.abc import Iterable
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """One sentence for an unknown name, with the nearest known one: "no model is named 'modle4':
-    …"."""
+def unknown_name_message(kind: str, name: object, known: Iterable[str]) -> str:
+    """One sentence with the nearest known name: "no model is named 'modle4': did you mean …"."""
     names = list(known)
     lower = {candidate.lower(): candidate for candidate in names}
     near = difflib.get_close_matches(str(name).lower(), lower, n=1)

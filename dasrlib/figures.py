@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from dasrlib.plots.style import RC
 from dasrlib.records import provenance
-from dasrlib.records.atomic_write import whole_file
+from dasrlib.records.atomic_write import atomic_write
 
 Draw = Callable[[dict[str, Any]], Figure]
 
@@ -66,7 +66,7 @@ def keep(
         "data": data,
     }
     path = folder() / f"{name}.json"
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n")
     redraw(path)
     return path
@@ -91,7 +91,7 @@ def redraw(path: str | Path) -> Path:
             color="0.45",
         )
         png = Path(path).with_suffix(".png")
-        with whole_file(png) as temporary:
+        with atomic_write(png) as temporary:
             figure.savefig(temporary, format="png", metadata={"Software": None})
         plt.close(figure)
     return png

@@ -105,7 +105,7 @@ def degrade(
     import torch
 
     from dasrlib import data
-    from dasrlib.degradation import Degradations, crop_to_multiple
+    from dasrlib.degradation import Degradations
     from dasrlib.degradation import degrade as apply
     from dasrlib.records.atomic_write import check_writable
 
@@ -116,7 +116,7 @@ def degrade(
     else:
         chosen = Degradations.isotropic(sigma, scale, noise)
     out = check_writable(out, overwrite, [picture])
-    hr = crop_to_multiple(data.load_image(picture), scale)
+    hr = data.crop_to_multiple(data.load_image(picture), scale)
     data.check_format(out, hr.shape[1] // scale, hr.shape[2] // scale)
     lr = apply(hr[None], chosen, torch.Generator().manual_seed(seed))[0]
     data.save_image(lr, out)
@@ -150,14 +150,14 @@ def train(
     """Train in two stages (§4.1), with checkpoints: run the same line again to resume."""
     from dataclasses import replace
 
-    from dasrlib import profiles, training
+    from dasrlib import data, profiles, training
     from dasrlib.degradation import DegradationSpace
 
     space = (
         DegradationSpace.anisotropic(scale) if anisotropic else DegradationSpace.isotropic(scale)
     )
     chosen = profiles.get(profile)
-    pictures = training.load_images(replace(chosen, data=(images,))) if images else None
+    pictures = data.training_images(replace(chosen, data=(images,))) if images else None
     run = training.Run(out, model, chosen, scale, space, seed, pictures, graph=graph)
     if run.iteration:
         typer.echo(f"resumed at iteration {run.iteration} of {run.iterations}")
@@ -183,7 +183,7 @@ def evaluate(
     """PSNR-Y and SSIM-Y over kernel widths, beside plain bicubic enlargement (§4.2)."""
     from dasrlib import data, evaluation, paper
     from dasrlib import weights as weights_module
-    from dasrlib.records.atomic_write import check_writable, whole_file
+    from dasrlib.records.atomic_write import check_writable, atomic_write
 
     if out:
         out = check_writable(out, overwrite, [weights_module.find(weights), *data.paths(images)])
@@ -207,7 +207,7 @@ def evaluate(
         typer.echo(f"{'DASR, as printed (Table 2)':>28s}" + "".join(f"{c:>16s}" for c in cells))
     if out:
         kept = [{"model": name, **row} for name, table in rows.items() for row in table]
-        with whole_file(out) as temporary:
+        with atomic_write(out) as temporary:
             temporary.write_text(json.dumps(kept, indent=1) + "\n")
 
 

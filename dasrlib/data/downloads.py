@@ -24,7 +24,7 @@ import pooch
 import requests
 from tqdm.auto import tqdm
 
-from dasrlib.errors import unknown
+from dasrlib.errors import unknown_name_message
 
 ATTEMPTS = 3
 PAUSE = 1.0  # seconds before the second attempt, twice as many before the third
@@ -86,7 +86,7 @@ def get(
     written. Section 4.1.
     """
     if name not in registry():
-        raise DownloadError(unknown("dataset", name, registry()))
+        raise DownloadError(unknown_name_message("dataset", name, registry()))
     dataset = registry()[name]
     target = Path(default_folder() if folder is None else folder).expanduser().absolute() / name
     try:

@@ -57,7 +57,7 @@ def _temporary_beside(path: Path) -> Path:
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; it takes the place of `path` when all went
     well."""
     path = Path(path)

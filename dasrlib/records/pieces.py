@@ -16,9 +16,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from dasrlib.records.atomic_write import whole_file
+from dasrlib.records.atomic_write import atomic_write
 
-# What whole_file and unpack leave behind if the power goes, by name.
+# What atomic_write and unpack leave behind if the power goes, by name.
 _TEMPORARY = re.compile(r"\.(?:.+(\.[^.]+)|[^.]+)\.[a-z0-9_]{8}(?(1)\1)|\..+\.unpacking", re.DOTALL)
 
 
@@ -54,11 +54,11 @@ def pack(folder: str | Path, out: str | Path, size: int = 16_000_000) -> list[Pa
         tar.seek(0)
         while data := tar.read(size):
             piece = f"{name}.part-{len(pieces):03}"
-            with whole_file(out / piece) as temporary:
+            with atomic_write(out / piece) as temporary:
                 temporary.write_bytes(data)
             sha256 = hashlib.sha256(data).hexdigest()
             pieces.append({"name": piece, "size": len(data), "sha256": sha256})
-    with whole_file(manifest) as temporary:
+    with atomic_write(manifest) as temporary:
         temporary.write_text(json.dumps({"pieces": pieces}, indent=1) + "\n")
     return [*(out / piece["name"] for piece in pieces), manifest]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dasrlib import data, probes, profiles, training
-from dasrlib.degradation import Degradations, DegradationSpace, crop_to_multiple, degrade
+from dasrlib import data, probes, profiles
+from dasrlib.data import Pictures, crop_to_multiple
+from dasrlib.degradation import Degradations, DegradationSpace, degrade
 from dasrlib.profiles import Profile
 from dasrlib.records import provenance
-from dasrlib.records.atomic_write import whole_file
+from dasrlib.records.atomic_write import atomic_write
 from dasrlib.representation import Encoder
 from dasrlib.studies.contrastive_recipes import (
     NOISY_RECIPES,
@@ -34,7 +35,6 @@ from dasrlib.studies.contrastive_recipes import (
 )
 from dasrlib.training.patches import PatchPairs
 
-Pictures = Sequence[tuple[str, Tensor]]
 Represent = Callable[[Tensor], Tensor]
 
 WIDTHS = (0.2, 1.4, 2.6, 3.8)  # of the probes, HR pixels
@@ -181,7 +181,7 @@ class Study:
                     return None
                 bar.set_description(name)
                 rows[name] = self._row(name, baselines.get(name), patches, exams, bar)
-                with whole_file(self._path(name)) as temporary:
+                with atomic_write(self._path(name)) as temporary:
                     temporary.write_text(json.dumps(rows[name], indent=1) + "\n")
         return [rows[name] for name in names]
 
@@ -218,9 +218,9 @@ def reproduce(
     unseen = data.images(test)
     if profile == "smoke":  # corners, to be quick; three held out: the read-out of σ needs three
         unseen = [(name, picture[:, :96, :96]) for name, picture in unseen]
-        images = unseen[3:], unseen[:3]
+        images: tuple[Pictures, Pictures] = unseen[3:], unseen[:3]
     else:
-        images = training.load_images(chosen)
+        images = data.training_images(chosen)
     on = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     started, found = time.monotonic(), {}
     for noisy in (False, True):

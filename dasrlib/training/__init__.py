@@ -2,4 +2,3 @@
 
 from dasrlib.training.run import Run as Run
 from dasrlib.training.run import identity as identity
-from dasrlib.training.run import load_images as load_images

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from dasrlib.acceleration.devices import moved
-from dasrlib.data import to_bytes
+from dasrlib.data import to_uint8
 
 
 class PatchPairs:
     """Draws pairs of patches from pictures that are held as bytes, where the patches are wanted.
 
-    images: (name, (3, H, W)) pairs, bytes as data.load_bytes gives them or floats in [0, 1]. patch:
+    images: (name, (3, H, W)) pairs, uint8 or floats in [0, 1]. patch:
     in HR pixels. device: of the patches; the pictures lie there too where half of its free memory
     holds them. Raises ValueError for a picture smaller than a patch.
     """
@@ -42,7 +42,7 @@ class PatchPairs:
         # One line of bytes, so that a batch of patches of many pictures is one gather.
         self.bytes = torch.empty(int(sizes.sum()), dtype=torch.uint8, device=self._home(sizes))
         for offset, (_, image) in zip(self.offsets.tolist(), images, strict=True):
-            self.bytes[offset : offset + image.numel()] = to_bytes(image).flatten()
+            self.bytes[offset : offset + image.numel()] = to_uint8(image).flatten()
 
     def _home(self, sizes: Tensor) -> torch.device:
         """The device where the pictures fit there, else the CPU: then patches travel, as bytes."""

@@ -8,12 +8,10 @@ so that a run that was cut and resumed ends where an uncut one does.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,11 +24,12 @@ from tqdm.auto import tqdm
 
 from dasrlib import data, evaluation, paper, profiles, weights
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, moved
-from dasrlib.degradation import DegradationSpace, crop_to_multiple, degrade
+from dasrlib.data import centre_crop, crop_to_multiple
+from dasrlib.degradation import DegradationSpace, degrade
 from dasrlib.network import MODELS, of_profile
 from dasrlib.profiles import Profile, Stage, learning_rate
 from dasrlib.records import provenance
-from dasrlib.records.atomic_write import whole_file
+from dasrlib.records.atomic_write import atomic_write
 from dasrlib.representation import Encoder, InBatch, MoCo
 from dasrlib.training.cuda_graph import Recorded
 from dasrlib.training.patches import PatchPairs
@@ -111,7 +110,7 @@ class Run:
         self.step: Step | None = None
         self.iteration, self.minutes, self.losses = 0, 0.0, Losses(self.device)
 
-        train, held_out = images or load_images(self.profile)
+        train, held_out = images or data.training_images(self.profile)
         self.patches = PatchPairs(train, self.profile.patch * scale, self.device)
         smallest = 2 * scale + 11  # what SSIM's window needs after shaving
         for name, image in held_out:
@@ -120,7 +119,10 @@ class Run:
                     f"the held-out picture {name} is {image.shape[-2]}×{image.shape[-1]}, "
                     f"too small to measure: each side must be at least {smallest} pixels"
                 )
-        self.held_out = [(name, _centre(image, VALIDATION_CROP, scale)) for name, image in held_out]
+        self.held_out = [
+            (name, crop_to_multiple(centre_crop(image, VALIDATION_CROP), scale))
+            for name, image in held_out
+        ]
         if stored:
             self._resume(stored)
 
@@ -179,7 +181,7 @@ class Run:
             "minutes": self.minutes,
             "losses": losses,
         }
-        with whole_file(self.checkpoint) as temporary:
+        with atomic_write(self.checkpoint) as temporary:
             torch.save(state, temporary)
 
     def _stored(self) -> dict[str, Any] | None:
@@ -207,7 +209,7 @@ class Run:
             self.step = self._stage(1 if self.iteration <= self.stages[0].iterations else 2)
             self.step.resume(state["optimizer"])
         kept = [record for record in self.log() if record["iteration"] <= self.iteration]
-        with whole_file(self.log_path) as temporary:
+        with atomic_write(self.log_path) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
 
     def log(self) -> list[dict[str, Any]]:
@@ -331,27 +333,3 @@ def identity(model: str, profile: Profile, space: DegradationSpace, seed: int) -
         "space": asdict(space),
         "profile": asdict(profile),
     }
-
-
-def load_images(
-    profile: Profile,
-) -> tuple[list[tuple[str, Tensor]], list[tuple[str, Tensor]]]:
-    """The profile's pictures: those to train on, as bytes, and those held out for choices."""
-    train: list[tuple[str, Tensor]] = []
-    held_out: list[tuple[str, Tensor]] = []
-    # Decoding a picture takes longer than reading it, and leaves other cores free.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for i, name in enumerate(profile.data):
-            # Held out of the first dataset alone; the others are for training.
-            more, out = data.split(data.paths(name), held_out=profile.held_out if i == 0 else 0)
-            train += zip((path.stem for path in more), pool.map(data.load_bytes, more), strict=True)
-            held_out += [(path.stem, data.load_image(path)) for path in out]
-    return train, held_out
-
-
-def _centre(image: Tensor, size: int, scale: int) -> Tensor:
-    """The middle of a picture, at most size × size, both sides multiples of the scale."""
-    image = crop_to_multiple(image, scale)
-    h, w = image.shape[-2:]
-    top, left = max(0, h - size) // 2, max(0, w - size) // 2
-    return crop_to_multiple(image[..., top : top + size, left : left + size], scale)

@@ -249,7 +249,7 @@ def test_what_goes_wrong_with_a_picture_no_longer_wanted_is_not_told(browser, mo
         raise ValueError("mine.png cannot be read")
 
     browser.open()
-    monkeypatch.setattr(data, "load_bytes", slow)
+    monkeypatch.setattr(data, "load_image_uint8", slow)
     browser.tell("upload", b"abc", name="mine.png", size=3, offset=0)
     assert begun.wait(60)
     overtaken = browser.frame.reading

@@ -159,7 +159,7 @@ def _give_way() -> None:
 
 def _pixels(picture: Tensor) -> np.ndarray:
     """(3, H, W) in [0, 1] or 8-bit -> (H, W, 3) of bytes."""
-    return np.ascontiguousarray(data.to_bytes(picture).permute(1, 2, 0).numpy())
+    return np.ascontiguousarray(data.to_uint8(picture).permute(1, 2, 0).numpy())
 
 
 def _time_left(since: float, done_then: float, done: float) -> str:
