@@ -104,29 +104,3 @@ def recipes(
         provenance=data["isotropic"][-1]["provenance"],
     )  # fmt: skip
     typer.echo(str(path))
-
-
-@app.command(epilog=example("dasr reproduce pack runs/laptop/model4 carried"))
-@one_sentence
-def pack(
-    folder: Annotated[Path, typer.Argument(help="A run's folder, or one that holds several.")],
-    out: Annotated[Path, typer.Argument(help="Where the pieces and their manifest go.")],
-) -> None:
-    """Cut a run into pieces of at most 16 MB, to be carried to another machine."""
-    from dasrlib.records import pieces
-
-    for path in pieces.pack(folder, out):
-        typer.echo(f"{path}  {path.stat().st_size:,} bytes")
-
-
-@app.command(epilog=example("dasr reproduce unpack carried/model4.json runs/laptop/model4"))
-@one_sentence
-def unpack(
-    manifest: Annotated[Path, typer.Argument(help="The .json beside the pieces.")],
-    folder: Annotated[Path, typer.Argument(help="Where the run goes; new, or empty.")],
-) -> None:
-    """Check a run's pieces and put them together: the command that trained it goes on with it."""
-    from dasrlib.records import pieces
-
-    for path in pieces.unpack(manifest, folder):
-        typer.echo(f"{path}  {path.stat().st_size:,} bytes")

@@ -60,8 +60,6 @@ def test_the_commands_are_those_promised():
         ("notebooks",),
         ("reproduce", "ablation"),
         ("reproduce", "recipes"),
-        ("reproduce", "pack"),
-        ("reproduce", "unpack"),
         ("data", "list"),
         ("data", "get"),
         ("data", "weights"),
