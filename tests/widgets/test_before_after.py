@@ -132,17 +132,17 @@ class Gate:
     def __init__(self, monkeypatch, steps: int) -> None:
         self.left, self.held, self.go_on = steps, threading.Event(), threading.Event()
         self.taken = 0
-        in_tiles = inference.in_tiles
+        upscale_tiles = inference.upscale_tiles
 
         def counted(*arguments):
-            for step in in_tiles(*arguments):
+            for step in upscale_tiles(*arguments):
                 if self.taken == self.left:
                     self.held.set()
                     assert self.go_on.wait(60)
                 self.taken += 1
                 yield step
 
-        monkeypatch.setattr(inference, "in_tiles", counted)
+        monkeypatch.setattr(inference, "upscale_tiles", counted)
 
 
 def test_progress_only_grows_and_ends_at_one(browser):
