@@ -1,4 +1,4 @@
-"""dasr reproduce: the paper's tables and figures by one command each, resumed by the same line."""
+"""dasr reproduce: a command for each table and figure of the paper; run it again to resume."""
 
 from __future__ import annotations
 
@@ -7,33 +7,35 @@ from typing import Annotated
 
 import typer
 
-from dasrlib.cli.error_messages import example, one_sentence
+from dasrlib.cli.error_messages import example, report_errors
 
 app = typer.Typer(
-    no_args_is_help=True, help="The paper's tables and figures, from training to picture."
+    no_args_is_help=True, help="Train, measure and draw the paper's tables and figures."
 )
 
 Profile = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper.")]
-Folder = Annotated[
-    Path, typer.Option(help="Where the runs are kept, to be resumed; PROFILE inside it.")
-]
+Folder = Annotated[Path, typer.Option(help="Where the runs are kept, in a folder per profile.")]
 Minutes = Annotated[
-    float | None, typer.Option(help="Stop after so many; the same line goes on from there.")
+    float | None,
+    typer.Option(help="Stop after this many minutes. Run the same command again to resume."),
 ]
 
 
 @app.command(epilog=example("dasr reproduce ablation --profile laptop --seeds 0,1"))
-@one_sentence
+@report_errors
 def ablation(
     profile: Profile = "laptop",
     minutes: Minutes = None,
-    seeds: Annotated[str, typer.Option(help="Trainings of each model, as 0,1,2.")] = "0",
+    seeds: Annotated[
+        str, typer.Option(help="Random seeds, with commas between: 0,1 trains each model twice.")
+    ] = "0",
     papers_recipe: Annotated[
-        bool, typer.Option(help="Teach the encoder as the paper does: RGB, MoCo and its queue.")
+        bool,
+        typer.Option(help="Train the encoder as the paper does: RGB input, MoCo with a queue."),
     ] = False,
     folder: Folder = Path("runs"),
 ) -> None:
-    """Models 1 to 5 trained under one budget and measured on Set14: the ablation table (§4.2)."""
+    """Train Models 1 to 5 under one budget and measure them on Set14: the ablation (§4.2)."""
     from dasrlib import figures, profiles
     from dasrlib.plots import ablation as draw
     from dasrlib.studies import ablation as experiment
@@ -42,7 +44,7 @@ def ablation(
     try:
         numbers = [int(seed) for seed in seeds.split(",")]
     except ValueError:
-        raise ValueError(f"seeds are whole numbers with commas between, got {seeds!r}") from None
+        raise ValueError(f"seeds must be whole numbers, as in 0,1,2; got {seeds!r}") from None
     suffix = "-papers-recipe" if papers_recipe else ""
     chosen = profiles.with_papers_recipe(chosen) if papers_recipe else chosen
     experiment.require_test_sets(chosen)
@@ -52,7 +54,7 @@ def ablation(
     if not done:
         typer.echo(
             f"{len(data['runs']) if data else 0} of {len(runs.runs())} runs are finished: "
-            "the same line goes on from here"
+            "run the same command again to resume"
         )
     if data is None:
         return
@@ -77,25 +79,23 @@ def ablation(
 
 
 @app.command(epilog=example("dasr reproduce recipes --profile laptop --minutes 30"))
-@one_sentence
+@report_errors
 def recipes(
     profile: Profile = "laptop",
     minutes: Minutes = None,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the trainings.")] = 0,
     folder: Folder = Path("runs"),
 ) -> None:
-    """What a short contrastive schedule learns, one part changed at a time (§3.2.1)."""
+    """Train encoders with contrastive recipes that differ in one part, and probe them (§3.2.1)."""
     from dasrlib import figures
     from dasrlib.studies import recipe_study
 
     data = recipe_study.reproduce(profile, folder / profile / "recipes", minutes, seed)
     if data is None:
-        typer.echo("stopped before the last trial: the same line goes on from there")
+        typer.echo("stopped before the last trial: run the same command again to resume")
         return
     if profile == "smoke":
-        typer.echo(
-            "every trial ran; the numbers of the smoke profile mean nothing and are not kept"
-        )
+        typer.echo("the numbers of the smoke profile mean nothing and are not kept")
         return
     from dasrlib.plots import recipes as draw
 

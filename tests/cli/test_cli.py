@@ -16,7 +16,17 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from dasrlib import cli, data, degradation, evaluation, figures, inference, training, weights
+from dasrlib import (
+    cli,
+    data,
+    degradation,
+    evaluation,
+    figures,
+    inference,
+    paper,
+    training,
+    weights,
+)
 from dasrlib.cli import app
 
 WEIGHTS = "laptop/model4-x4-iso"
@@ -104,7 +114,7 @@ def test_degrade_upscale_evaluate(tmp_path, photo):
         *("evaluate", "--images", folder, "--sigma", 0, "--sigma", 1.2),
         *("--out", tmp_path / "rows.json"),
     )
-    assert "1 pictures" in said or "1 picture" in said
+    assert f"{folder}, 1 picture, ×4" in said
     assert WEIGHTS in said
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert [(row["model"], row["degradation"]) for row in rows] == [
@@ -139,7 +149,8 @@ def test_evaluate_shows_the_printed_row_for_a_dataset(monkeypatch, photo, tmp_pa
     monkeypatch.setenv("DASR_DATA", str(tmp_path / "datasets"))
     said = dasr("evaluate", "--images", "Set5", "--sigma", 3.6)
     assert "as printed (Table 2)" in said
-    assert "31.4" in said or "as printed" in said.splitlines()[-1]
+    printed = paper.table2(4)["DASR"]["Set5"][3.6]
+    assert said.splitlines()[-1].split()[-1] == f"{printed:.2f}"
     assert "as printed" not in dasr("evaluate", "--images", "Set5", "--sigma", 3.5)
 
 
@@ -165,7 +176,7 @@ KEPT = {
     "rows": ("evaluate", "--images", "set", "--out", "rows.json"),
 }
 NEVER = {
-    "enlarged onto itself": ("upscale", "photo.png", "./photo.png"),
+    "upscaled onto itself": ("upscale", "photo.png", "./photo.png"),
     "through a link": ("upscale", "photo.png", "link.png"),
     "degraded onto itself": ("degrade", "link.png", "photo.png"),
     "rows onto weights": (
@@ -199,8 +210,16 @@ def test_an_existing_file_is_kept(case, desk, idle):
     said = dasr(*KEPT[case], code=1)
     assert len(said.splitlines()) == 1
     assert re.match(r"dasr: \S+ exists already: name another file, or .*--overwrite", said)
-    # Who gave two pictures to be enlarged is told what was understood.
+    # A second picture was taken for the output, and the message says so.
     assert ("the second name is the output" in said) == (case == "a glob of two")
+    assert contents(desk) == before
+
+
+def test_upscale_takes_one_picture(desk, idle):
+    before = contents(desk)
+    said = dasr("upscale", *sorted(desk.glob("*.png")), "--overwrite", code=1)
+    assert said.startswith("dasr: upscale takes one picture and one output, got 4 files: ")
+    assert said.endswith("run dasr upscale once for each\n")
     assert contents(desk) == before
 
 

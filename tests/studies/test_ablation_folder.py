@@ -310,9 +310,9 @@ def reproduce(tmp_path, monkeypatch, minutes):
 
 def test_the_command_says_how_far_it_is_and_goes_on(reproduce, tmp_path):
     said = reproduce("--profile", "smoke", "--minutes", 1.5)
-    assert said[-1] == "0 of 5 runs are finished: the same line goes on from here"
+    assert said[-1] == "0 of 5 runs are finished: run the same command again to resume"
     said = reproduce("--profile", "smoke", "--minutes", 1.5)
-    assert "1 of 5 runs are finished: the same line goes on from here" in said
+    assert "1 of 5 runs are finished: run the same command again to resume" in said
     assert not any(line.startswith(f"{'model1':8s}") for line in said)
     assert "model4 > model1: not stated: a model is not trained" in said
     said = reproduce("--profile", "smoke")
