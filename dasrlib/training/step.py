@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dasrlib import paper
 from dasrlib.network import BlindSR, ToldEncoder
 from dasrlib.representation import InBatch, MoCo
 
@@ -42,7 +43,7 @@ class Step:
         # In a recording the learning rate cannot be a number, which would be the same for ever.
         rate = torch.zeros((), device=self.device) if cuda else 0.0
         self.optimizer = torch.optim.Adam(
-            parameters, rate, betas=(0.9, 0.999), fused=True, capturable=cuda
+            parameters, rate, betas=paper.ADAM_BETAS, fused=True, capturable=cuda
         )
 
     def set_learning_rate(self, rate: float) -> None:
