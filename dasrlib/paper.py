@@ -1,9 +1,10 @@
 """The printed numbers and the hyper-parameters of the paper, as data.
 
 Everything here is what the paper says, not what this library does: profiles choose smaller sizes,
-and `dasrlib.evaluation` measures. `paper_tables.json` has two kinds of numbers: *printed* ones, which
-`table2` and `table3` return, and *measured* ones, which `reference_bicubic` returns: the Bicubic
-rows, measured again with the authors' degradation code, which does not reproduce the printed ones.
+and `dasrlib.evaluation` measures. `paper_tables.json` has two kinds of numbers: *printed* ones, as
+`table2` and `table3` return them, and *measured* ones, as `reference_bicubic` returns them. The
+latter are the Bicubic rows, measured again with the authors' degradation code, which does not
+reproduce the printed ones.
 
 PSNR is in dB on the Y channel with a border of `scale` pixels shaved. Kernel widths are in HR
 pixels, angles in radians, noise levels on the 0..255 scale.
