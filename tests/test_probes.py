@@ -160,19 +160,12 @@ def test_silhouette_is_the_formula():
     assert probes.silhouette(line, ["a", "b", "a", "b"]) < 0
 
 
-def test_the_read_outs_are_the_four(widths):
+def test_widths_are_read_alike_as_numbers_and_as_their_names(widths):
     vectors, labels, groups = widths
     noisy = vectors + 3 * np.random.default_rng(7).normal(size=vectors.shape)
     found = probes.read_outs(noisy, labels, groups)
-    numbers = [float(label) for label in labels]
-    assert found == {
-        "knn": probes.knn_accuracy(noisy, labels, groups),
-        "linear": probes.linear_accuracy(noisy, labels, groups),
-        "r2": probes.ridge_r2(noisy, numbers, groups),
-        "silhouette": probes.silhouette(noisy, labels),
-    }
-    assert len(set(found.values())) == 4
-    assert probes.read_outs(noisy, numbers, groups) == found
+    assert len(set(found.values())) == 4  # noisy enough that no two are at their best
+    assert probes.read_outs(noisy, [float(label) for label in labels], groups) == found
 
 
 def test_by_chance_is_what_knowing_nothing_gets(widths):

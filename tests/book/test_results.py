@@ -195,5 +195,7 @@ def test_a_command_that_is_not_there_is_found() -> None:
 
 
 def test_json_of_the_figures_is_what_the_page_offers(page: str) -> None:
-    for name in re.findall(r"\{download\}`\S+ <figures/(\S+)>`", page):
+    offered = re.findall(r"\{download\}`\S+ <figures/(\S+)>`", page)
+    assert offered
+    for name in offered:
         json.loads((FIGURES / name).read_text(encoding="utf-8"))
