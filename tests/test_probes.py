@@ -160,14 +160,6 @@ def test_silhouette_is_the_formula():
     assert probes.silhouette(line, ["a", "b", "a", "b"]) < 0
 
 
-def test_widths_are_read_alike_as_numbers_and_as_their_names(widths):
-    vectors, labels, groups = widths
-    noisy = vectors + 3 * np.random.default_rng(7).normal(size=vectors.shape)
-    found = probes.read_outs(noisy, labels, groups)
-    assert len(set(found.values())) == 4  # noisy enough that no two are at their best
-    assert probes.read_outs(noisy, [float(label) for label in labels], groups) == found
-
-
 def test_by_chance_is_what_knowing_nothing_gets(widths):
     found = probes.by_chance(*widths)
     # 120 tosses of a die with four sides: 0.25 and three deviations of 0.04.

@@ -16,6 +16,7 @@ def test_both_sides_become_multiples():
     ("size", "rows", "columns"),
     [
         (4, slice(5, 9), slice(5, 9)),  # of 14 rows 5 stay above and below, of 15 columns 5 and 6
+        (5, slice(4, 9), slice(5, 10)),
         (15, slice(0, 14), slice(0, 15)),
         (14, slice(0, 14), slice(0, 14)),
         (99, slice(0, 14), slice(0, 15)),
