@@ -272,7 +272,7 @@ def data_weights() -> None:
 @report_errors
 def bench(
     device: Annotated[
-        str | None, typer.Option(help="cpu or cuda; by default the GPU where there is one.")
+        str | None, typer.Option(help="cpu or cuda; by default the GPU if there is one.")
     ] = None,
     only: Annotated[
         str | None,

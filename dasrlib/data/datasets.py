@@ -47,7 +47,7 @@ def search_folders() -> list[Path]:
 
 
 def available() -> dict[str, Path | None]:
-    """Every dataset by name, and the folder it lies in or None where it is not on this machine.
+    """Every dataset by name, with its folder, or None if it is not on this machine.
 
     "samples" come first: seven of them are in the given folder, scikit-image's, two in
     scikit-learn's. A dataset whose download was interrupted counts as missing.

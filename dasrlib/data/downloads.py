@@ -42,7 +42,7 @@ def registry() -> dict[str, dict[str, Any]]:
     """The datasets that can be downloaded, by name, as `registry.json` describes them (§4.1).
 
     Each has `homepage`, `use`, and either `files` (name to `url` and `sha256`) or `archives` (name
-    to `url` and, where one is published, `md5`).
+    to `url` and, if one is published, `md5`).
     """
     text = resources.files("dasrlib.data").joinpath("registry.json").read_text(encoding="utf-8")
     return json.loads(text)

@@ -247,8 +247,8 @@ def test_an_input_is_never_written_to(case, words, desk, idle):
     ("words", "sentence"),
     [
         (("upscale", "photo.png", "set"), "set is a folder: name a file in it"),
-        (("upscale", "photo.png", "no/a.png"), "no folder at no: create it before a.png"),
-        (("degrade", "photo.png", "no/a.png"), "no folder at no: create it before a.png"),
+        (("upscale", "photo.png", "no/a.png"), "there is no folder no: create it, or"),
+        (("degrade", "photo.png", "no/a.png"), "there is no folder no: create it, or"),
         (("degrade", "photo.png", "a.xyz"), "cannot write a.xyz: expected an extension"),
         (("evaluate", "--images", "set", "--out", "set"), "set is a folder: name a file in it"),
         (("upscale", "wide.png", "a.webp"), "cannot write a.webp of 16400×12 pixels: WEBP holds"),

@@ -145,7 +145,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
         (torch.zeros(1, 3, 4, 4), "a.png", ValueError, r"3xHxW, got shape \(1, 3, 4, 4\)"),
         (torch.zeros(4, 4, 3), "a.png", ValueError, r"3xHxW, got shape \(4, 4, 3\)"),
         (torch.full((3, 4, 4), torch.nan), "a.png", ValueError, "NaN or infinity"),
-        (torch.zeros(3, 4, 4), "no/a.png", FileNotFoundError, r"no folder at .*create it"),
+        (torch.zeros(3, 4, 4), "no/a.png", FileNotFoundError, r"there is no folder .*create it"),
     ],
 )
 def test_what_cannot_be_saved_is_refused(tmp_path, image, name, kind, sentence):

@@ -54,9 +54,9 @@ def test_an_input_never(tmp_path, photo, way):
     ("name", "sentence"),
     [
         ("folder", r"folder is a folder: name a file in it"),
-        ("pipe", r"pipe is no ordinary file"),
-        ("no/new.png", r"no folder at .*no: create it before new\.png"),
-        ("photo.png/new.png", r"no folder at .*photo\.png: create it"),
+        ("pipe", r"pipe is not an ordinary file"),
+        ("no/new.png", r"there is no folder .*no: create it"),
+        ("photo.png/new.png", r"there is no folder .*photo\.png: create it"),
         (300 * "a" + ".png", r"cannot write .*aaa\.png \(.*\): name another file"),
         ("/proc/new.png", r"cannot write /proc/new\.png \("),
     ],
