@@ -11,7 +11,8 @@ from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
 from dasrlib import data
-from dasrlib.degradation import Degradations, crop_to_multiple, degrade, quantise, resize_bicubic
+from dasrlib.data import crop_to_multiple
+from dasrlib.degradation import Degradations, degrade, quantise, resize_bicubic
 from dasrlib.network import BlindSR
 
 Row = dict[str, Any]

@@ -48,7 +48,7 @@ def check_model(name: str) -> str:
     """The name, if it is one of the five models'; raises ValueError with the nearest one
     otherwise."""
     if name not in MODELS:
-        raise ValueError(errors.unknown("model", name, MODELS))
+        raise ValueError(errors.unknown_name_message("model", name, MODELS))
     return name
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from dasrlib import errors
 from dasrlib.network import BlindSR
 from dasrlib.profiles import Sizes
-from dasrlib.records.atomic_write import whole_file
+from dasrlib.records.atomic_write import atomic_write
 
 BUNDLED = Path(__file__).parent / "bundled"
 
@@ -42,10 +42,10 @@ def save(model: BlindSR, path: str | Path, record: dict[str, Any] | None = None)
         name: (t.half() if t.is_floating_point() else t).contiguous().cpu()
         for name, t in model.state_dict().items()
     }
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata={"dasrlib": json.dumps(description)})
     if record is not None:
-        with whole_file(path.with_suffix(".json")) as temporary:
+        with atomic_write(path.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps(record, indent=1) + "\n")
     return path
 
@@ -72,7 +72,7 @@ def find(name: str | Path) -> Path:
         p.relative_to(BUNDLED).with_suffix("").as_posix() for p in BUNDLED.rglob("*.safetensors")
     )
     raise ValueError(
-        errors.unknown("bundled weights", name, sorted(bundled_names))
+        errors.unknown_name_message("bundled weights", name, sorted(bundled_names))
         + ", or the path of a .safetensors file"
     )
 

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from dasrlib import data, evaluation, network, paper, profiles, training, weights
+from dasrlib.data import Pictures
 from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Profile
 from dasrlib.studies.probe_set import ProbeSet
 
-Pictures = Sequence[tuple[str, Tensor]]
 Row = dict[str, Any]
 
 SCALE = 4
@@ -89,7 +88,7 @@ class Ablation:
             if left is not None and left <= 0:
                 return False
             if self.images is None:
-                self.images = training.load_images(self.profile)
+                self.images = data.training_images(self.profile.data, self.profile.held_out)
             run = training.Run(
                 self.path(model, seed), model, self.profile, SCALE, self.space, seed, self.images,
                 self.device, self.dtype,

@@ -20,15 +20,16 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dasrlib import evaluation, paper, profiles, weights
+from dasrlib import data, evaluation, paper, profiles, weights
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, here
-from dasrlib.degradation import DegradationSpace, crop_to_multiple
+from dasrlib.data import Pictures, centre_crop, crop_to_multiple
+from dasrlib.degradation import DegradationSpace
 from dasrlib.network import MODELS, build_for_profile
 from dasrlib.profiles import Profile, Stage
 from dasrlib.records import provenance
 from dasrlib.representation import ContrastiveLearner, Encoder
 from dasrlib.training.cuda_graph import CudaGraphStep
-from dasrlib.training.patches import PatchPairs, Pictures, load_images
+from dasrlib.training.patches import PatchPairs
 from dasrlib.training.run_folder import RunFolder, identity
 from dasrlib.training.step import Batch, Losses, LossMeter, Step, sample_batch, train_stage
 
@@ -118,7 +119,7 @@ class Run:
         self.step: Step | None = None
         self.iteration, self.minutes, self.losses = 0, 0.0, LossMeter(self.device)
 
-        train, held_out = images or load_images(self.profile)
+        train, held_out = images or data.training_images(self.profile.data, self.profile.held_out)
         self.patches = PatchPairs(train, self.profile.patch * scale, self.device)
         smallest = 2 * scale + 11  # what SSIM's window needs after shaving
         for name, image in held_out:
@@ -127,7 +128,7 @@ class Run:
                     f"the held-out picture {name} is {image.shape[-2]}×{image.shape[-1]}, "
                     f"too small to measure: each side must be at least {smallest} pixels"
                 )
-        self.held_out = [(name, _centre(image, VALIDATION_CROP, scale)) for name, image in held_out]
+        self.held_out = [(name, _validation_crop(image, scale)) for name, image in held_out]
         if stored:
             self._resume(stored)
 
@@ -284,9 +285,6 @@ class Run:
         weights.save(self.model, self.folder.weights, record)
 
 
-def _centre(image: Tensor, size: int, scale: int) -> Tensor:
-    """The middle of a picture, at most size × size, both sides multiples of the scale."""
-    image = crop_to_multiple(image, scale)
-    h, w = image.shape[-2:]
-    top, left = max(0, h - size) // 2, max(0, w - size) // 2
-    return crop_to_multiple(image[..., top : top + size, left : left + size], scale)
+def _validation_crop(image: Tensor, scale: int) -> Tensor:
+    centre = centre_crop(crop_to_multiple(image, scale), VALIDATION_CROP)
+    return crop_to_multiple(centre, scale)

@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from dasrlib.data import centre_crop
 from dasrlib.degradation import Degradations, degrade, resize_bicubic
 from dasrlib.plots.style import image_axes
-from dasrlib.widgets.base.degradation_controls import SIZE, Controls, describe, middle
+from dasrlib.widgets.base.degradation_controls import SIZE, Controls, describe
 from dasrlib.widgets.base.frame import Frame, figure_html, row_html
 
 SMALL = 126  # CSS pixels of the kernel, six to a weight, and of the spectra
@@ -75,7 +76,7 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> Fra
 
     images: (name, (3, H, W) in [0, 1]) pairs to choose from; their middle 256×256 pixels are shown.
     """
-    pictures = {name: middle(image) for name, image in images}
+    pictures = {name: centre_crop(image, SIZE) for name, image in images}
     controls = Controls(list(pictures), scale)
     formula, before, after = ipw.HTMLMath(), ipw.HTML(), ipw.HTML()
 

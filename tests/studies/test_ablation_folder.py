@@ -13,8 +13,9 @@ import torch
 from tiny_runs import PICTURES, texture
 from typer.testing import CliRunner
 
-from dasrlib import cli, evaluation, figures, network, paper, profiles, training, weights
-from dasrlib.degradation import Degradations, crop_to_multiple, degrade
+from dasrlib import cli, data, evaluation, figures, network, paper, profiles, training, weights
+from dasrlib.data import crop_to_multiple
+from dasrlib.degradation import Degradations, degrade
 from dasrlib.profiles import Stage
 from dasrlib.studies import ablation
 from dasrlib.studies.ablation import ORDER, Ablation
@@ -292,7 +293,7 @@ def reproduce(tmp_path, monkeypatch, minutes):
     """dasr reproduce ablation with small pictures and profiles, below a folder of the test's."""
     for name in ("smoke", "laptop"):
         monkeypatch.setitem(profiles.PROFILES, name, replace(SMALL, name=name))
-    monkeypatch.setattr(training, "load_images", lambda profile: PICTURES)
+    monkeypatch.setattr(data, "training_images", lambda *_: PICTURES)
     monkeypatch.setattr(ablation, "benchmark_pictures", lambda profile: ("Set14", TEST[:1]))
     monkeypatch.setattr(ablation, "probed_pictures", lambda profile: PROBED)
     monkeypatch.setattr(ablation, "require_test_sets", lambda profile: None)
@@ -311,9 +312,9 @@ def reproduce(tmp_path, monkeypatch, minutes):
 
 def test_the_command_says_how_far_it_is_and_goes_on(reproduce, tmp_path):
     said = reproduce("--profile", "smoke", "--minutes", 1.5)
-    assert said[-1] == "0 of 5 runs are finished: the same line goes on from here"
+    assert said[-1] == "0 of 5 runs are finished: run the same command again to resume"
     said = reproduce("--profile", "smoke", "--minutes", 1.5)
-    assert "1 of 5 runs are finished: the same line goes on from here" in said
+    assert "1 of 5 runs are finished: run the same command again to resume" in said
     assert not any(line.startswith(f"{'model1':8s}") for line in said)
     assert "model4 > model1: not stated: a model is not trained" in said
     said = reproduce("--profile", "smoke")

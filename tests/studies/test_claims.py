@@ -26,16 +26,6 @@ def claim(rows: list[dict], better: str, worse: str) -> dict:
     return found
 
 
-def test_the_claims_are_the_papers():
-    found = [(c["better"], c["worse"]) for c in ablation.claims([])]
-    assert found == [
-        ("model4", "model1"),
-        ("model4", "model2"),
-        ("model4", "model3"),
-        ("model5", "model4"),
-    ]
-
-
 @pytest.mark.parametrize(
     ("four", "one", "differences", "mean", "verdict"),
     [

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from dasrlib import data, evaluation, network, widgets
-from dasrlib.degradation import Degradations, crop_to_multiple, degrade, quantise
+from dasrlib.data import crop_to_multiple
+from dasrlib.degradation import Degradations, degrade, quantise
 from dasrlib.widgets.ablation_explorer import first_frame as draw
 from dasrlib.widgets.ablation_explorer.restoration_cache import Restorations, bundled
 from dasrlib.widgets.ablation_explorer.widget import FINE
@@ -131,13 +132,13 @@ def test_the_crops_are_the_same_part_of_the_restored_pictures(explorer, models):
     shown = crops(explorer)
     assert list(shown) == ["HR", "bicubic", "Model 2", "Model 4", "Model 5"]
     part = (..., slice(8, 8 + 80), slice(20, 20 + 80))
-    assert torch.equal(shown["HR"][0], data.to_bytes(image)[part])
+    assert torch.equal(shown["HR"][0], data.to_uint8(image)[part])
     hr = crop_to_multiple(image, 4)[part]
     for name, model in methods(models).items():
         pixels, note = shown[draw.title(name)]
         # Whole pictures are restored, not crops with a margin: there is nothing to tolerate.
         expected = quantise(restored(model, image, SIGMA))
-        assert torch.equal(pixels, data.to_bytes(expected)[part]), name
+        assert torch.equal(pixels, data.to_uint8(expected)[part]), name
         here = evaluation.psnr_y(expected[part], hr, 0)
         assert note == f"{psnr(model, image, SIGMA):.2f} dB, crop {here:.2f}"
 

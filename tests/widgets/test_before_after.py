@@ -132,17 +132,17 @@ class Gate:
     def __init__(self, monkeypatch, steps: int) -> None:
         self.left, self.held, self.go_on = steps, threading.Event(), threading.Event()
         self.taken = 0
-        in_tiles = inference.in_tiles
+        upscale_tiles = inference.upscale_tiles
 
         def counted(*arguments):
-            for step in in_tiles(*arguments):
+            for step in upscale_tiles(*arguments):
                 if self.taken == self.left:
                     self.held.set()
                     assert self.go_on.wait(60)
                 self.taken += 1
                 yield step
 
-        monkeypatch.setattr(inference, "in_tiles", counted)
+        monkeypatch.setattr(inference, "upscale_tiles", counted)
 
 
 def test_progress_only_grows_and_ends_at_one(browser):
@@ -249,7 +249,7 @@ def test_what_goes_wrong_with_a_picture_no_longer_wanted_is_not_told(browser, mo
         raise ValueError("mine.png cannot be read")
 
     browser.open()
-    monkeypatch.setattr(data, "load_bytes", slow)
+    monkeypatch.setattr(data, "load_image_uint8", slow)
     browser.tell("upload", b"abc", name="mine.png", size=3, offset=0)
     assert begun.wait(60)
     overtaken = browser.frame.reading

@@ -13,9 +13,9 @@ from PIL import Image
 
 from dasrlib import data, network, weights, widgets
 from dasrlib.da_conv import DAConv
+from dasrlib.data import centre_crop
 from dasrlib.degradation import Degradations, degrade
 from dasrlib.profiles import Sizes
-from dasrlib.widgets.base.degradation_controls import middle
 from dasrlib.widgets.kernel_mismatch.predictions import Case, Telling, verdict
 from dasrlib.widgets.kernel_mismatch.widget import BARS, mosaic
 
@@ -25,7 +25,7 @@ MODEL4, MODEL5 = "laptop/model4-x4-iso", "laptop/model5-x4-iso"
 @pytest.fixture(scope="module")
 def photos() -> list[tuple[str, torch.Tensor]]:
     samples = dict(data.images("samples"))
-    return [(name, middle(samples[name], 128)) for name in ("chelsea", "coffee")]
+    return [(name, centre_crop(samples[name], 128)) for name in ("chelsea", "coffee")]
 
 
 @pytest.fixture

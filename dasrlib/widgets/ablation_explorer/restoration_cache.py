@@ -8,15 +8,14 @@ import torch
 from torch import Tensor
 
 from dasrlib import data, evaluation, weights
+from dasrlib.data import centre_crop, crop_to_multiple
 from dasrlib.degradation import (
     Degradations,
-    crop_to_multiple,
     degrade,
     quantise,
     resize_bicubic,
 )
 from dasrlib.network import BlindSR
-from dasrlib.widgets.base.degradation_controls import middle
 
 BICUBIC = "bicubic"
 
@@ -55,7 +54,7 @@ class Restorations:
             )
         (self.scale,) = scales
         self.pictures = {
-            name: crop_to_multiple(middle(image, size), self.scale) for name, image in images
+            name: crop_to_multiple(centre_crop(image, size), self.scale) for name, image in images
         }
         self.psnr: dict[Key, float] = {}  # dB, of the whole picture
         self.images: dict[Key, Tensor] = {}  # uint8, of the picture on show alone
@@ -75,7 +74,7 @@ class Restorations:
                 model = self.models[method]
                 told = {"degradations": degradation} if evaluation.is_told(model) else {}
                 sr = model(lr.to(evaluation.device_of(model)), **told)[0].float().cpu()
-            return data.to_bytes(quantise(sr)), evaluation.psnr_y(sr, hr, self.scale)
+            return data.to_uint8(quantise(sr)), evaluation.psnr_y(sr, hr, self.scale)
 
     def keep(self, key: Key, result: tuple[Tensor, float]) -> None:
         """What restore found."""

@@ -10,18 +10,12 @@ from typing import Any
 import ipywidgets as ipw
 from torch import Tensor
 
+from dasrlib.data import centre_crop
 from dasrlib.degradation import SCALES, Degradations
 from dasrlib.widgets.base.frame import Frame, uploaded
 
 SIZE = 256  # HR pixels; a multiple of 4, and cut to a multiple of 3
 SMALLEST = 48  # HR pixels; of an uploaded picture
-
-
-def middle(image: Tensor, size: int = SIZE) -> Tensor:
-    """The middle of a picture (3, H, W), at most size × size."""
-    h, w = image.shape[-2:]
-    top, left = max(0, h - size) // 2, max(0, w - size) // 2
-    return image[..., top : top + size, left : left + size]
 
 
 class Controls:
@@ -103,7 +97,7 @@ class Controls:
 
         def add() -> None:
             name, picture = uploaded(self.upload)
-            picture = middle(picture)
+            picture = centre_crop(picture, SIZE)
             if min(picture.shape[-2:]) < SMALLEST:
                 raise ValueError(
                     f"the picture is {picture.shape[-1]}×{picture.shape[-2]}: "

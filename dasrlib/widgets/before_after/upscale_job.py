@@ -42,7 +42,7 @@ class Enlargement:
     """A picture on its way from LR to SR, in a thread of its own.
 
     load: gives the LR picture (3, H, W), in [0, 1] or 8-bit; called in the thread. wanted: see
-    inference.in_tiles. sr and bicubic can be looked into as soon as they are there.
+    inference.upscale_tiles. sr and bicubic can be looked into as soon as they are there.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Enlargement:
 
     def _run(self, say: Callable[[State], None]) -> None:
         picture = self.load()
-        steps = inference.in_tiles(picture, self.model, self.tile, self.wanted)
+        steps = inference.upscale_tiles(picture, self.model, self.tile, self.wanted)
         h, w = picture.shape[-2:]
         s = self.model.scale
         check_memory(self.name, h, w, s)
@@ -159,7 +159,7 @@ def _give_way() -> None:
 
 def _pixels(picture: Tensor) -> np.ndarray:
     """(3, H, W) in [0, 1] or 8-bit -> (H, W, 3) of bytes."""
-    return np.ascontiguousarray(data.to_bytes(picture).permute(1, 2, 0).numpy())
+    return np.ascontiguousarray(data.to_uint8(picture).permute(1, 2, 0).numpy())
 
 
 def _time_left(since: float, done_then: float, done: float) -> str:

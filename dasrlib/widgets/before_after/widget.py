@@ -19,7 +19,6 @@ from dasrlib import weights as weights_module
 from dasrlib.degradation import quantise, resize_bicubic
 from dasrlib.network import BlindSR
 from dasrlib.plots.degradation import pictures as drawn
-from dasrlib.widgets.base.degradation_controls import middle
 from dasrlib.widgets.base.frame import Frame, Throttled, in_words, opened
 from dasrlib.widgets.before_after.pyramid import aligned, encoded
 from dasrlib.widgets.before_after.upscale_job import Enlargement, State
@@ -73,7 +72,7 @@ class BeforeAfter(Frame):
 
     def _first(self) -> Figure:
         name, image = next(iter(self.pictures.items()))
-        lr, s = middle(image, FIRST), self.model.scale
+        lr, s = data.centre_crop(image, FIRST), self.model.scale
         bicubic = quantise(resize_bicubic(lr[None], s))[0]
         sr = inference.upscale(lr, self.model, TILE)
         return drawn({f"{name}: bicubic ×{s}": bicubic, f"DASR ×{s}": sr}, height=4)
@@ -145,7 +144,7 @@ class BeforeAfter(Frame):
 
     def _read(self, name: str, file: bytes) -> Tensor:
         # As bytes: of a phone's picture, a quarter of the memory.
-        self.pictures[name] = image = opened(name, file, data.load_bytes)
+        self.pictures[name] = image = opened(name, file, data.load_image_uint8)
         return image
 
     def again(self) -> None:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from dasrlib import paper, weights
 from dasrlib.da_conv import DAConv
-from dasrlib.degradation import Degradations, crop_to_multiple, degrade
+from dasrlib.data import centre_crop, crop_to_multiple
+from dasrlib.degradation import Degradations, degrade
 from dasrlib.evaluation import luminance, psnr_y
 from dasrlib.network import BlindSR
-from dasrlib.widgets.base.degradation_controls import middle
+from dasrlib.widgets.base.degradation_controls import SIZE
 
 ALIKE = 0.02  # steepness that differs by less is the same to the eye
 
@@ -66,7 +67,7 @@ class Telling:
     def __init__(self, images: Sequence[tuple[str, Tensor]], names: Sequence[str | Path]) -> None:
         if not images or not names:
             raise ValueError("expected at least one picture and the weights of one network")
-        self.pictures = {name: middle(image) for name, image in images}
+        self.pictures = {name: centre_crop(image, SIZE) for name, image in images}
         self.networks = {str(name): weights.load(name) for name in names}
         self.convolutions = {name: da_convolutions(m) for name, m in self.networks.items()}
         self.representation = lru_cache(256)(self._representation)

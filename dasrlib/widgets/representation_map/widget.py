@@ -28,20 +28,19 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from dasrlib import probes
-from dasrlib.degradation import Degradations, crop_to_multiple, degrade
+from dasrlib.data import Pictures, centre_crop, crop_to_multiple
+from dasrlib.degradation import Degradations, degrade
 from dasrlib.network import BlindSR
 from dasrlib.plots.representation import MARKERS
 from dasrlib.plots.style import PALETTE, image_axes
 from dasrlib.weights import load
-from dasrlib.widgets.base.degradation_controls import SIZE, Controls, describe, middle
+from dasrlib.widgets.base.degradation_controls import SIZE, Controls, describe
 from dasrlib.widgets.base.frame import Frame, figure_html, row_html
 
 WIDTHS = (0.2, 1.4, 2.6, 3.8)  # HR pixels: the probes' of §4.2
 SQUARES = 30  # of 256×256 HR pixels, each under every width: one to three seconds of encoding
 NEAREST = 5  # neighbours, as in probes.knn_accuracy
 TRAIL = 40  # places of the moving point that are remembered
-
-Pictures = Sequence[tuple[str, Tensor]]
 Weights = str | Path | BlindSR
 
 
@@ -61,7 +60,7 @@ def squares(images: Pictures, most: int = SQUARES) -> list[tuple[str, Tensor]]:
             for x in range(columns)
         ]
         if len(tiles) < 2:
-            tiles = [middle(image)]
+            tiles = [centre_crop(image, SIZE)]
         some = min(most // count, len(tiles))
         found += [(name, tiles[i * len(tiles) // some]) for i in range(some)]
     return found
@@ -271,7 +270,7 @@ def representation_map(
     scale = next(iter(models.values())).scale
     known = Known(images, widths, scale)
     courses = [Course(title, Atlas(model, known)) for title, model in models.items()]
-    pictures = {name: middle(image) for name, image in images}
+    pictures = {name: centre_crop(image, SIZE) for name, image in images}
     controls = Controls(list(pictures), scale, choose_scale=False)
     layout = ipw.ToggleButtons(
         options=[("PCA", "pca"), ("t-SNE", "tsne")], description="map",
