@@ -82,9 +82,7 @@ def upscale(
             raise
         raise FileExistsError(f"{error}; the second name is the output, and {LOOP}") from None
     data.check_format(target, model.scale * lr.shape[1], model.scale * lr.shape[2])
-    inference.upscale_tiles(
-        lr, model, tile
-    )  # refuses what cannot be upscaled, before the first line
+    inference.upscale_tiles(lr, model, tile)  # refuses what cannot be upscaled
     typer.echo(describe_dtype("cpu", asked))
     sr = inference.upscale(lr, model, tile=tile, progress=True, dtype=asked)
     data.save_image(sr, target)
