@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 # Before matplotlib and torch are imported: no window, and no more threads than a laptop has.
@@ -53,21 +52,6 @@ def clock(monkeypatch):
     monkeypatch.setattr(training.run, "time", clock)
     monkeypatch.setattr(training.run, "LOG_EVERY", 3)
     return clock
-
-
-@pytest.fixture(scope="session")
-def executed(tmp_path_factory) -> Callable:
-    """A notebook with its solutions as cells, executed once in the smoke profile, whoever asks."""
-    from solutions import Executed
-
-    done: dict[Path, Executed] = {}
-
-    def execute(path: Path) -> Executed:
-        if path not in done:
-            done[path] = Executed.of(path, tmp_path_factory.mktemp(path.stem))
-        return done[path]
-
-    return execute
 
 
 @pytest.fixture(scope="session")

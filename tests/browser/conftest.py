@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def jupyterlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    """The server, on a copy of the notebooks with the smoke profile."""
+    """The server, on a copy of the notebooks, in the smoke profile."""
     pytest.importorskip("playwright", reason="Playwright is not installed")
     pytest.importorskip("jupyterlab", reason="Jupyter is not installed")
     if chromium() is None:
@@ -52,7 +52,6 @@ def jupyterlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     from jupyterlab_process import JupyterLab
 
     server = JupyterLab(tmp_path_factory.mktemp("jupyterlab"))
-    server.set_profile("smoke")
     yield server
     server.stop()
 
