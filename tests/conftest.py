@@ -8,8 +8,10 @@ from pathlib import Path
 # Before matplotlib and torch are imported: no window, and no more threads than a laptop has; one
 # where pytest-xdist runs a process per core.
 os.environ.setdefault("MPLBACKEND", "Agg")
-cores = 1 if "PYTEST_XDIST_WORKER" in os.environ else os.cpu_count() or 1
-os.environ.setdefault("OMP_NUM_THREADS", str(min(4, cores)))
+os.environ.setdefault(
+    "OMP_NUM_THREADS",
+    "1" if "PYTEST_XDIST_WORKER" in os.environ else str(min(4, os.cpu_count() or 1)),
+)
 # A thread that waits for another sleeps: where the cores are shared, spinning takes them away.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
