@@ -178,21 +178,41 @@ def test_a_picture_is_never_compared_with_its_own_squares(atlas):
     assert atlas.read(vector, "picture 1") != pytest.approx(atlas.read(vector, "a stranger"))
 
 
-def test_in_tsne_the_point_stands_among_its_neighbours_and_it_is_said(the_map):
+def neighbours(model, name: str, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest five points of other pictures, worked out again: their indices and distances."""
+    vectors, own = [], None
+    for other, picture in PICTURES:
+        for width in WIDTHS:
+            with torch.inference_mode():
+                lr = degrade(picture[None], Degradations.isotropic(width, 4))
+                vectors.append(model.represent(lr)[0].double().numpy())
+            if (other, width) == (name, sigma):
+                own = vectors[-1]
+    unit = np.std(vectors, axis=0)
+    away = np.linalg.norm((np.stack(vectors) - own) / np.where(unit == 0, 1, unit), axis=1)
+    away[[place // len(WIDTHS) == int(name[-1]) for place in range(len(away))]] = np.inf
+    nearest = np.argsort(away)[:5]
+    return nearest, away[nearest]
+
+
+@pytest.mark.parametrize("sigma", [0.2, 4.0])
+def test_in_tsne_the_point_stands_between_its_neighbours_and_it_is_said(the_map, model, sigma):
+    # t-SNE gives another map on another processor. What is right on any of them: the point is the
+    # mean of its neighbours' places, and the nearer they are in 256 dimensions, the more they count.
     [drawing] = drawings(the_map)
     assert "exact" in drawing.note
+    control(the_map, "picture").value = "picture 3"
+    control(the_map, "σ, HR pixels").value = sigma
     control(the_map, "map").value = "tsne"
     assert "no exact place for a new point" in drawing.note
     assert "nearest neighbours" in drawing.note
     assert the_map.status.value == ""
-    for cluster, sigma in ((0, 0.2), (2, 4.0)):
-        control(the_map, "σ, HR pixels").value = sigma
-        points = np.array(drawing.points)
-        # The weighted mean of neighbours lies inside what they span.
-        mine = points[points[:, 2] == cluster][:, :2]
-        away = np.linalg.norm(points[:, :2] - drawing.moving, axis=1)
-        assert points[away.argmin(), 2] == cluster
-        assert away.min() < np.ptp(mine, axis=0).max()
+    nearest, away = neighbours(model, "picture 3", sigma)
+    places = np.array(drawing.points)[nearest, :2]
+    expected = (places / away[:, None]).sum(axis=0) / (1 / away).sum()
+    # A thousandth of the map: batches of another size round the vectors differently.
+    room = 1e-3 * np.ptp(np.array(drawing.points)[:, :2])
+    np.testing.assert_allclose(drawing.moving, expected, atol=room)
 
 
 def test_several_models_move_together(the_map):
