@@ -1,13 +1,13 @@
-"""Names for the sliders' handles, which ipywidgets leaves nameless: a screen reader says a number
-and not what it is the number of."""
+"""Names for the handles of sliders. ipywidgets gives them none, so a screen reader would read a
+number without saying what it is."""
 
 from __future__ import annotations
 
 import anywidget
 
 
-class SliderNames(anywidget.AnyWidget):
-    """Nothing to see: the label beside each slider of the same Frame becomes its handle's name."""
+class SliderLabels(anywidget.AnyWidget):
+    """Invisible: gives each slider's handle the text of the label beside it as its name."""
 
     _esm = """
     export default {
