@@ -250,9 +250,9 @@ def test_it_can_be_seen_in_the_dark_and_in_a_narrow_window(notebook: Lab, widget
     notebook.resize(800)
     widget.find(PLOT).scroll_into_view_if_needed()
     notebook.screenshot("ablation-explorer-narrow")
-    room = notebook.notebook.evaluate("it => it.clientWidth")
-    wide = widget.find(f"{PLOT}, img").evaluate_all("all => all.map(it => it.clientWidth)")
-    assert max(wide) < room
+    right = "it => it.getBoundingClientRect().right"
+    ends = widget.find("img").evaluate_all(f"all => all.map({right})")
+    assert max(ends) < notebook.notebook.evaluate(right)
     notebook.resize(1400)
 
 

@@ -46,7 +46,8 @@ class Panel(NamedTuple):
         data = base64.b64encode(png(self.image)).decode()
         squares = "image-rendering:pixelated" if self.image.shape[-1] <= self.width else ""
         return (
-            f'<figure style="margin:4px;width:{self.width}px;opacity:{0.45 if self.pale else 1}">'
+            f'<figure style="margin:4px;width:{self.width}px;max-width:calc(100% - 8px);'
+            f'opacity:{0.45 if self.pale else 1}">'
             f'<figcaption style="font-weight:600">{html.escape(self.title)}</figcaption>'
             f'<img src="data:image/png;base64,{data}" alt="{html.escape(self.alt, quote=True)}" '
             f'style="width:100%;{squares}"><figcaption style="opacity:.75;line-height:1.3">'
