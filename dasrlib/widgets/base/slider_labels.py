@@ -9,6 +9,8 @@ import anywidget
 class SliderLabels(anywidget.AnyWidget):
     """Invisible: gives each slider's handle the text of the label beside it as its name."""
 
+    # Beside that: pictures may shrink, where a flex box would keep them as wide as they are.
+    _css = ".dasr-frame :is(.widget-html, .widget-html-content) { min-width: 0 }"
     _esm = """
     export default {
       render({ el }) {
