@@ -7,18 +7,19 @@ import asyncio
 import base64
 import io
 import re
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from matplotlib.axes import Axes
 from PIL import Image
+from waiting import until
 
 from dasrlib import data, evaluation, network, widgets
 from dasrlib.data import crop_to_multiple
 from dasrlib.degradation import Degradations, degrade, quantise
-from dasrlib.widgets.ablation_explorer import first_frame as draw
-from dasrlib.widgets.ablation_explorer.restoration_cache import Restorations, bundled
-from dasrlib.widgets.ablation_explorer.widget import FINE
+from dasrlib.widgets.base.interactive_figure import COMPUTING
+from dasrlib.widgets.explorer.curves import Curves, curves_panel, styles, title
+from dasrlib.widgets.explorer.restoration_cache import RestorationCache, bundled
 
 SIGMA = 2.4
 
@@ -49,27 +50,27 @@ def models() -> dict[str, network.BlindSR]:
 
 
 @pytest.fixture
-def explorer(models) -> widgets.Frame:
+def explorer(models) -> widgets.InteractiveFigure:
     return widgets.ablation_explorer(IMAGES, models, KEPT, SIGMA, size=132)
 
 
-def control(explorer: widgets.Frame, words: str):
+def control(explorer: widgets.InteractiveFigure, words: str):
     return next(w for w in explorer.children[0].children if words in w.description)
 
 
-def plot(explorer: widgets.Frame) -> str:
+def plot(explorer: widgets.InteractiveFigure) -> str:
     return explorer.children[1].children[1].value
 
 
-def numbers(explorer: widgets.Frame) -> str:
+def numbers(explorer: widgets.InteractiveFigure) -> str:
     return explorer.children[1].children[0].children[1].value
 
 
-def place(explorer: widgets.Frame) -> str:
+def place(explorer: widgets.InteractiveFigure) -> str:
     return explorer.children[1].children[0].children[0].value
 
 
-def crops(explorer: widgets.Frame) -> dict[str, tuple[torch.Tensor, str]]:
+def crops(explorer: widgets.InteractiveFigure) -> dict[str, tuple[torch.Tensor, str]]:
     """By method: the picture that is shown, as bytes, and the note below it."""
     found = {}
     for figure in re.findall(r"<figure.*?</figure>", explorer.children[2].value, re.DOTALL):
@@ -83,7 +84,9 @@ def crops(explorer: widgets.Frame) -> dict[str, tuple[torch.Tensor, str]]:
     return found
 
 
-def restored(model, image: torch.Tensor, sigma: float, told: float | None = None) -> torch.Tensor:
+def restored(
+    model, image: torch.Tensor, sigma: float, assumed: float | None = None
+) -> torch.Tensor:
     """What a model makes of a picture, written down once more and without the widget."""
     hr = crop_to_multiple(image, 4)
     lr = degrade(hr[None], Degradations.isotropic(sigma, 4), backend="fast")
@@ -92,12 +95,14 @@ def restored(model, image: torch.Tensor, sigma: float, told: float | None = None
             return model(lr)[0]
         if model.blind:
             return model(lr)[0]
-        return model(lr, degradations=Degradations.isotropic(sigma if told is None else told, 4))[0]
+        return model(
+            lr, degradations=Degradations.isotropic(sigma if assumed is None else assumed, 4)
+        )[0]
 
 
-def psnr(model, image: torch.Tensor, sigma: float, **told) -> float:
+def psnr(model, image: torch.Tensor, sigma: float, **assumed) -> float:
     hr = crop_to_multiple(image, 4)
-    return evaluation.psnr_y(restored(model, image, sigma, **told), hr, 4)
+    return evaluation.psnr_y(restored(model, image, sigma, **assumed), hr, 4)
 
 
 def methods(models):
@@ -105,7 +110,7 @@ def methods(models):
 
 
 def test_the_curves_are_evaluations_numbers(models):
-    work = Restorations(IMAGES, models, 132)
+    work = RestorationCache(IMAGES, models, 132)
     for name, model in methods(models).items():
         for sigma in (0.0, 2.4, 4.6):
             _, value = work.restore(("two", name, sigma))
@@ -113,17 +118,17 @@ def test_the_curves_are_evaluations_numbers(models):
 
 
 def test_a_benchmark_gives_the_same_number(models):
-    work = Restorations(IMAGES, models, 132)
+    work = RestorationCache(IMAGES, models, 132)
     grid = evaluation.isotropic_grid(4, [1.2])
     (row,) = evaluation.benchmark(models["model4"], IMAGES[:1], grid)
     assert work.restore(("one", "model4", 1.2))[1] == row["psnr_y"]
 
 
-def test_model_5_is_told_the_true_width(models):
+def test_model_5_gets_the_true_width(models):
     model, image = models["model5"], IMAGES[0][1]
-    _, value = Restorations(IMAGES, models, 132).restore(("one", "model5", 3.6))
+    _, value = RestorationCache(IMAGES, models, 132).restore(("one", "model5", 3.6))
     assert value == psnr(model, image, 3.6)
-    assert value != psnr(model, image, 3.6, told=1.2)
+    assert value != psnr(model, image, 3.6, assumed=1.2)
 
 
 def test_the_crops_are_the_same_part_of_the_restored_pictures(explorer, models):
@@ -135,7 +140,7 @@ def test_the_crops_are_the_same_part_of_the_restored_pictures(explorer, models):
     assert torch.equal(shown["HR"][0], data.to_uint8(image)[part])
     hr = crop_to_multiple(image, 4)[part]
     for name, model in methods(models).items():
-        pixels, note = shown[draw.title(name)]
+        pixels, note = shown[title(name)]
         # Whole pictures are restored, not crops with a margin: there is nothing to tolerate.
         expected = quantise(restored(model, image, SIGMA))
         assert torch.equal(pixels, data.to_uint8(expected)[part]), name
@@ -149,27 +154,20 @@ def test_sigma_moves_the_line_and_restores_anew(explorer, models):
     after = crops(explorer)
     assert torch.equal(before["HR"][0], after["HR"][0])
     for name, model in methods(models).items():
-        assert not torch.equal(before[draw.title(name)][0], after[draw.title(name)][0])
+        assert not torch.equal(before[title(name)][0], after[title(name)][0])
         value = f"{psnr(model, IMAGES[0][1], 4.5):.2f} dB"
-        assert after[draw.title(name)][1].startswith(value)
+        assert after[title(name)][1].startswith(value)
         assert value in numbers(explorer)
-    # Both panels, at 9/10 of the way from 46 to 362.
-    assert re.findall(r'class="now" d="M([\d.]+) ', plot(explorer)) == ["330.4"] * 2
+    assert plot(explorer).count("line at σ = 4.5") == 2
     assert "σ = 4.5, never seen in training" in numbers(explorer)
     control(explorer, "σ").value = 4.0
     assert "never seen in training" not in numbers(explorer)
 
 
 def test_a_box_takes_a_models_curve_and_crop_away_and_brings_them_back(explorer):
-    def count() -> int:
-        return plot(explorer).count("<polyline")
-
-    own, kept = 4, 3
-    assert count() == own + kept
-    assert numbers(explorer).count("<polyline") == own
     before = plot(explorer)
+    assert before.count("Model 2 ") == 2  # in the words of both charts
     control(explorer, "Model 2").value = False
-    assert count() == own + kept - 2
     assert "Model 2" not in numbers(explorer)
     assert "Model 2" not in plot(explorer)
     assert "Model 2" not in crops(explorer)
@@ -181,11 +179,38 @@ def test_a_box_takes_a_models_curve_and_crop_away_and_brings_them_back(explorer)
     assert explorer.status.value == ""
 
 
-def test_each_panel_says_what_it_shows(explorer, models):
-    headings = re.findall(r'aria-label="PSNR over the kernel width: ([^;]+);', plot(explorer))
-    assert headings == ["one, 128×112 pixels, computed here", "mean over Set0, from the kept run"]
+def test_methods_look_different_in_more_than_colour():
+    looks = styles(["bicubic", *network.MODELS])
+    for one in ("marker", "colour", "symbol"):
+        assert len({getattr(look, one) for look in looks.values()}) == 6, one
+    mixed = styles(["model4", "mine", "yours"])
+    assert mixed["model4"] == looks["model4"]
+    assert len({look.marker for look in mixed.values()}) == 4  # bicubic's too
+
+
+def test_the_chart_shows_the_points_and_the_line(monkeypatch):
+    drawn = {"plot": [], "axvline": []}
+    for name, calls in drawn.items():
+        original = getattr(Axes, name)
+
+        def watched(ax, *given, calls=calls, original=original, **options):
+            calls.append(given)
+            return original(ax, *given, **options)
+
+        monkeypatch.setattr(Axes, name, watched)
+    points = [(0.0, float("inf")), (1.0, 30.0), (2.0, 29.0)]  # black is restored without an error
+    panel = curves_panel(Curves("black", {"mine": points}), 1.5, 4.0, 5.0)
+    assert drawn["plot"] == [((0.0, 1.0, 2.0), (float("inf"), 30.0, 29.0))]
+    assert drawn["axvline"] == [(1.5,)]
+    assert panel.image.std() > 0.05
+    assert curves_panel(Curves("none", {}), 1.5, 4.0, 5.0).image.shape[0] == 3
+
+
+def test_each_chart_says_what_it_shows(explorer, models):
+    headings = re.findall(r'alt="PSNR over the kernel width: ([^;]+);', plot(explorer))
+    assert headings == ["one, 128×112 pixels", "mean over Set0, stored run"]
     alone = widgets.ablation_explorer(IMAGES, models, size=132)
-    assert "kept run" not in plot(alone)  # those of the figure are not these models'
+    assert "stored run" not in plot(alone)  # those of the figure are not these models'
 
 
 def test_by_default_it_is_the_bundled_models_and_the_kept_figure():
@@ -193,21 +218,21 @@ def test_by_default_it_is_the_bundled_models_and_the_kept_figure():
     explorer = widgets.ablation_explorer([("one", texture(0)[:, :48, :48])])
     boxes = [w.description for w in explorer.children[0].children if hasattr(w, "indent")]
     assert boxes == ["✕ bicubic", "● Model 1", "■ Model 2", "▲ Model 3", "◆ Model 4", "▼ Model 5"]
-    assert "mean over Set14, from the kept run" in plot(explorer)
+    assert "mean over Set14, stored run" in plot(explorer)
 
 
 def test_another_picture_has_its_own_curves(explorer, models):
     control(explorer, "picture").value = "two"
     for name, model in methods(models).items():
         value = f"{psnr(model, IMAGES[1][1], SIGMA):.2f} dB"
-        assert crops(explorer)[draw.title(name)][1].startswith(value)
+        assert crops(explorer)[title(name)][1].startswith(value)
     assert "two, 128×112" in plot(explorer)
     assert 'alt="two, whole' in place(explorer)
 
 
 def test_of_a_large_picture_the_middle_is_used(models):
     large = torch.nn.functional.pad(IMAGES[0][1][None], (10, 11, 6, 7), "reflect")[0]
-    work = Restorations([("large", large)], models, 100)
+    work = RestorationCache([("large", large)], models, 100)
     h, w = large.shape[-2:]
     top, left = (h - 100) // 2, (w - 100) // 2
     assert torch.equal(work.pictures["large"], large[:, top : top + 100, left : left + 100])
@@ -224,7 +249,7 @@ def test_a_smaller_picture_has_a_smaller_crop(models):
 
 
 def test_what_goes_wrong_shows_and_the_others_go_on(explorer, models, monkeypatch):
-    def broken(*inputs, **told):
+    def broken(*inputs, **options):
         raise RuntimeError("no more memory")
 
     monkeypatch.setattr(models["model4"].sr, "forward", broken)
@@ -241,65 +266,55 @@ def test_what_goes_wrong_shows_and_the_others_go_on(explorer, models, monkeypatc
     assert crops(explorer)["Model 4"][1].startswith(f"{value:.2f} dB")
 
 
-async def work_of(explorer: widgets.Frame) -> None:
-    """Moves σ, and waits until all that follows from it is done, or it seems never to be."""
+async def move(explorer: widgets.InteractiveFigure) -> None:
+    """Moves σ, and waits until all that follows from it is done."""
     control(explorer, "σ").value = 2.8
-    for running in (False, True):
-        for _ in range(1500):
-            if (len(asyncio.all_tasks()) > 1) != running:
-                break
-            await asyncio.sleep(0.02)
-        else:
-            pytest.fail("the work does not " + ("end" if running else "begin"))
+    await until(lambda: COMPUTING not in explorer.status.value)
 
 
-def test_in_a_kernel_the_move_answers_first_and_the_curves_grow_finer_behind_it(models):
+def test_in_a_kernel_the_move_answers_first_and_the_models_follow_one_by_one(models):
     seen = []  # the crops' notes, at every change
 
     async def session() -> None:
         explorer = widgets.ablation_explorer(IMAGES, models, sigma=SIGMA, size=132)
-        before = plot(explorer)
-        await asyncio.sleep(0.5)
-        assert plot(explorer) == before  # nothing is done for a page that nobody touched
-        assert len(asyncio.all_tasks()) == 1
 
         def look(change: object) -> None:
             seen.append({name: note for name, (_, note) in crops(explorer).items()})
 
         explorer.children[2].observe(look, names="value")
-        await work_of(explorer)
-        assert " dB, crop " in seen[0]["bicubic"]
-        assert seen[0]["Model 4"] == "σ = 2.4 until σ = 2.8 is done"
-        value = psnr(models["model4"], IMAGES[0][1], 2.8)
-        assert seen[-1]["Model 4"].startswith(f"{value:.2f} dB")
-        curves = re.findall(r'<polyline points="([^"]*)"', plot(explorer))
-        assert [len(points.split()) for points in curves] == [len(FINE)] * 4
+        await move(explorer)
+        assert plot(explorer).count("line at σ = 2.8") == 1
         assert explorer.status.value == ""
 
     asyncio.run(session())
+    assert " dB, crop " in seen[0]["bicubic"]
+    waiting = "σ = 2.4 until σ = 2.8 is done"
+    done = [sum(note == waiting for note in notes.values()) for notes in seen]
+    assert done == [3, 2, 1, 0]
+    value = psnr(models["model4"], IMAGES[0][1], 2.8)
+    assert seen[-1]["Model 4"].startswith(f"{value:.2f} dB")
 
 
 def test_the_numbers_of_other_pictures_stay_and_their_pixels_go(models):
-    work = Restorations(IMAGES, models, 132)
+    work = RestorationCache(IMAGES, models, 132)
     keys = [("one", "bicubic", 1.0), ("two", "bicubic", 1.0), ("two", "bicubic", 3.0)]
     for key in keys:
         work.keep(key, work.restore(key))
-    work.forget_others("two")
     assert list(work.images) == keys[1:]
     assert list(work.psnr) == keys
     assert work.nearest(("two", "bicubic", 2.5)) == keys[2]
     assert work.nearest(("one", "bicubic", 2.5)) is None
 
 
-def test_in_a_kernel_what_fails_is_told_and_the_work_ends(models, monkeypatch):
-    def broken(*inputs, **told):
+def test_in_a_kernel_what_fails_shows_and_the_others_go_on(models, monkeypatch):
+    def broken(*inputs, **options):
         raise RuntimeError("no more memory")
 
     async def session() -> None:
-        some = {name: models[name] for name in ("model2", "model4")}
+        some = {name: models[name] for name in ("model4", "model2")}
         explorer = widgets.ablation_explorer([small], some, sigma=SIGMA)
         monkeypatch.setattr(models["model4"].sr, "forward", broken)
-        await work_of(explorer)
+        await move(explorer)
         assert "Model 4, σ = 2.8: no more memory" in explorer.status.value
         assert crops(explorer)["Model 4"][1] == "σ = 2.4 until σ = 2.8 is done"
         assert " dB, crop " in crops(explorer)["Model 2"][1]
@@ -308,40 +323,10 @@ def test_in_a_kernel_what_fails_is_told_and_the_work_ends(models, monkeypatch):
     asyncio.run(session())
 
 
-def test_background_work_leaves_the_number_of_threads_as_it_was(models):
-    def of_new_threads() -> int:
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(torch.get_num_threads).result()
-
-    async def session() -> None:
-        small = ("small", IMAGES[0][1][:, :48, :48])
-        one = {"model4": models["model4"]}
-        await work_of(widgets.ablation_explorer([small], one, sigma=SIGMA))
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        asyncio.run(session())
-        assert (torch.get_num_threads(), of_new_threads()) == (2, 2)
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_a_closed_widget_works_no_more(models):
-    async def session() -> None:
-        explorer = widgets.ablation_explorer(IMAGES, models, sigma=SIGMA, size=132)
-        control(explorer, "σ").value = 2.9
-        explorer.close()
-        await asyncio.sleep(1)
-        assert len(asyncio.all_tasks()) == 1
-
-    asyncio.run(session())
-
-
 def test_every_picture_has_words_for_those_who_do_not_see_it(explorer):
-    for html in (place(explorer), explorer.children[2].value):
+    for html in (place(explorer), plot(explorer), explorer.children[2].value):
         assert html.count("<img") == html.count(' alt="') > 0
-    assert plot(explorer).count('role="img" aria-label="PSNR') == 2
+    assert plot(explorer).count('alt="PSNR over the kernel width') == 2
     assert 'alt="the crop, ◆ Model 4, σ = 2.4: ' in explorer.children[2].value
     assert all(w.description for w in explorer.children[0].children)
 

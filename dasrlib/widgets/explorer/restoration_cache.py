@@ -23,13 +23,12 @@ Key = tuple[str, str, float]  # picture, method, σ
 
 
 def bundled() -> dict[str, str]:
-    """The bundled models of the laptop profile: "model1" … "model5", and the names of their
-    weights."""
+    """The bundled models of the laptop profile, "model1" … "model5": the names of their weights."""
     names = [name for name in weights.catalogue() if name.startswith("laptop/")]
     return {name.removeprefix("laptop/").split("-")[0]: name for name in names}
 
 
-class Restorations:
+class RestorationCache:
     """Pictures, the methods that restore them, and what was restored and measured so far (§4.2).
 
     models: by name, networks of one scale. images: (name, (3, H, W) in [0, 1]) pairs.
@@ -57,10 +56,10 @@ class Restorations:
             name: crop_to_multiple(centre_crop(image, size), self.scale) for name, image in images
         }
         self.psnr: dict[Key, float] = {}  # dB, of the whole picture
-        self.images: dict[Key, Tensor] = {}  # uint8, of the picture on show alone
+        self.images: dict[Key, Tensor] = {}  # uint8, of the current picture alone
 
     def restore(self, key: Key) -> tuple[Tensor, float]:
-        """A picture, degraded with σ and restored: (3, H, W) as bytes, and its PSNR-Y in dB.
+        """A picture, degraded with σ and restored: (3, H, W), 8-bit, and its PSNR-Y in dB.
 
         It changes nothing here, so that it can run in another thread.
         """
@@ -72,23 +71,20 @@ class Restorations:
                 sr = resize_bicubic(lr, self.scale)[0]
             else:
                 model = self.models[method]
-                told = {"degradations": degradation} if evaluation.is_told(model) else {}
-                sr = model(lr.to(evaluation.device_of(model)), **told)[0].float().cpu()
+                given = {"degradations": degradation} if evaluation.is_told(model) else {}
+                sr = model(lr.to(evaluation.device_of(model)), **given)[0].float().cpu()
             return data.to_uint8(quantise(sr)), evaluation.psnr_y(sr, hr, self.scale)
 
     def keep(self, key: Key, result: tuple[Tensor, float]) -> None:
-        """What restore found."""
+        """Keeps what restore gave; restored pictures of another picture than this are dropped."""
+        self.images = {k: image for k, image in self.images.items() if k[0] == key[0]}
         self.images[key], self.psnr[key] = result
-
-    def forget_others(self, picture: str) -> None:
-        """Restored pictures other than of this one are dropped; the numbers stay."""
-        self.images = {key: image for key, image in self.images.items() if key[0] == picture}
 
     def curve(self, picture: str, method: str) -> list[tuple[float, float]]:
         """(σ, PSNR-Y in dB) of all that was measured, in the order of σ."""
-        return sorted((k[2], v) for k, v in self.psnr.items() if k[:2] == (picture, method))
+        return sorted((k[2], v) for k, v in [*self.psnr.items()] if k[:2] == (picture, method))
 
     def nearest(self, key: Key) -> Key | None:
-        """What was restored with the σ that is nearest, for the time until the right one is."""
+        """The restored picture with the nearest σ, to show until the right one is there."""
         there = [k for k in self.images if k[:2] == key[:2]]
         return min(there, key=lambda k: abs(k[2] - key[2]), default=None)
