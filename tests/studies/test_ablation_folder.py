@@ -361,8 +361,8 @@ def test_a_figure_is_kept_also_of_a_part(reproduce, tmp_path, papers_recipe):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--seeds", "0,x"], "seeds must be whole numbers with commas between, got '0,x'"),
-        (["--seeds", ""], "seeds must be whole numbers with commas between, got ''"),
+        (["--seeds", "0,x"], "seeds are whole numbers with commas between, got '0,x'"),
+        (["--seeds", ""], "seeds are whole numbers with commas between, got ''"),
         (["--seeds", "1,1"], "seeds must be different numbers, at least one, got [1, 1]"),
         (["--profile", "labtop"], "did you mean 'laptop'"),
     ],
