@@ -51,9 +51,7 @@ def ablation(
     try:
         numbers = [int(seed) for seed in seeds.split(",")]
     except ValueError:
-        raise ValueError(
-            f"seeds must be whole numbers with commas between, got {seeds!r}"
-        ) from None
+        raise ValueError(f"seeds are whole numbers with commas between, got {seeds!r}") from None
     suffix = "-papers-recipe" if encoder_recipe == "moco" else ""
     chosen = profiles.with_moco_recipe(chosen) if encoder_recipe == "moco" else chosen
     experiment.require_test_sets(chosen)

@@ -396,5 +396,5 @@ def test_without_a_kernel_there_is_the_first_frame_and_nothing_is_computed(brows
 def test_no_pictures_and_model_5_are_refused():
     with pytest.raises(ValueError, match="at least one picture"):
         widgets.before_after([], build("model4", 4, "smoke"))
-    with pytest.raises(ValueError, match="model5 must be told"):
+    with pytest.raises(ValueError, match="model5 is not blind"):
         widgets.before_after([("one", picture(40, 40))], build("model5", 4, "smoke"))
