@@ -48,7 +48,8 @@ class DegradationControls:
         scales = [(f"×{s}", s) for s in SCALES]
         self.scale = buttons("scale", scales, "how many times smaller LR is")
         self.scale.value = scale
-        show_if(choose_scale, self.scale)
+        if not choose_scale:
+            self.scale.layout.display = "none"
         self.kind.observe(lambda change: self._show(), names="value")
         self._show()
 
