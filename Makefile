@@ -1,6 +1,6 @@
 # Everything these targets do is in Python; README.md has the same lines for a machine without make.
 
-PROFILE ?= smoke
+PROFILE ?= laptop
 VENV    ?= .venv
 # The first Python on the path that is new enough; name another one with `make PYTHON=...`.
 PYTHON  ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10 python; do \
@@ -14,11 +14,11 @@ STAMP       := $(VENV)/installed
 READY       := $(if $(filter command,$(origin VENV_PYTHON)),,$(STAMP))
 
 .DEFAULT_GOAL := help
-.PHONY: help env lab lint format test test-gpu bench figures report clean
+.PHONY: help env lab lint format test test-fast test-notebooks test-gpu prose bench figures report clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
-	  | awk -F '\t' '{ printf "make %-8s %s\n", $$1, $$2 }'
+	  | awk -F '\t' '{ printf "make %-14s %s\n", $$1, $$2 }'
 
 # The environment is made anew, not patched, so that it is never older than what it says it is.
 $(STAMP): pyproject.toml constraints.txt
@@ -43,11 +43,23 @@ format: $(READY)  ## put code and notebooks into the form that lint asks for
 	$(VENV_PYTHON) -m ruff format .
 	$(VENV_PYTHON) -m dasrlib.book.notebook_form
 
+# A process per core; tests that share something costly, such as a browser, stay in one of them.
+PYTEST := $(VENV_PYTHON) -m pytest -n auto --dist loadgroup
+
 test: $(READY)  ## run every test
-	$(VENV_PYTHON) -m pytest
+	$(PYTEST)
+
+test-fast: $(READY)  ## run the tests of the paper's own modules, within a minute
+	$(PYTEST) -m "not slow" tests/test_*.py tests/training tests/grouped_conv
+
+test-notebooks: $(READY)  ## run the notebooks as they are; DASR_PROFILE=smoke is quicker
+	$(PYTEST) --nbmake --nbmake-timeout=900 notebooks
 
 test-gpu: $(READY)  ## run the tests that need a CUDA device
 	$(VENV_PYTHON) -m pytest -m gpu
+
+prose: $(READY)  ## count words, pictures and lines of the notebooks; fails on nothing
+	$(VENV_PYTHON) tests/notebooks/prose.py
 
 bench: $(READY)  ## measure this machine: figures/bench-DEVICE.json, and the roofline beside it
 	$(VENV_PYTHON) -m dasrlib.cli bench
@@ -55,7 +67,7 @@ bench: $(READY)  ## measure this machine: figures/bench-DEVICE.json, and the roo
 figures: $(READY)  ## run the notebooks in the laptop profile and keep their figures in figures/
 	DASR_KEEP_FIGURES=1 $(VENV_PYTHON) -m dasrlib.book --profile laptop
 
-report: $(READY)  ## execute the notebooks and build the book; PROFILE=smoke, laptop, gpu or paper
+report: $(READY)  ## execute the notebooks and build the book; PROFILE=laptop, gpu, paper or smoke
 	$(VENV_PYTHON) -m dasrlib.book --profile $(PROFILE)
 
 clean:  ## remove .venv and everything built

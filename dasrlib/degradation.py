@@ -335,13 +335,6 @@ class DegradationSpace:
         )
 
 
-def crop_to_multiple(image: Tensor, scale: int) -> Tensor:
-    """The picture (..., H, W) less the last rows and columns, so that both sides divide by the
-    scale."""
-    h, w = image.shape[-2:]
-    return image[..., : h - h % scale, : w - w % scale]
-
-
 def degrade(
     hr: Tensor,
     degradations: Degradations,

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from typing import Literal, get_args, get_origin, get_type_hints
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """One sentence for an unknown name, with the nearest known one: "no model is named 'modle4':
-    …"."""
+def unknown_name_message(kind: str, name: object, known: Iterable[str]) -> str:
+    """One sentence with the nearest known name: "no model is named 'modle4': did you mean …"."""
     names = list(known)
     lower = {candidate.lower(): candidate for candidate in names}
     near = difflib.get_close_matches(str(name).lower(), lower, n=1)

@@ -12,14 +12,8 @@ from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
 from dasrlib import data
-from dasrlib.degradation import (
-    Degradations,
-    check_scale,
-    crop_to_multiple,
-    degrade,
-    quantise,
-    resize_bicubic,
-)
+from dasrlib.data import crop_to_multiple
+from dasrlib.degradation import Degradations, check_scale, degrade, quantise, resize_bicubic
 from dasrlib.network import BlindSR
 from dasrlib.records.run_record import Label, Measurement
 from dasrlib.systems import Needs

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from dasrlib import profiles
 from dasrlib.plots.style import RC
 from dasrlib.records import provenance as machine
-from dasrlib.records.atomic_write import whole_file
+from dasrlib.records.atomic_write import atomic_write
 from dasrlib.records.figure_record import FigureRecord
 
 Draw = Callable[[dict[str, Any]], Figure]
@@ -141,7 +141,7 @@ def keep(
     if more:
         print(f"{path} stays as it is, for it has {more}: delete it first if you mean to.")
         return path
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     redraw(path)
     return path
@@ -164,7 +164,7 @@ def redraw(path: str | Path) -> Path:
         raise ValueError(f"{path} asks to be drawn by {module}, which is not a module of dasrlib")
     figure = _drawn(getattr(importlib.import_module(module), function), record.data, record.profile)
     png = path.with_suffix(".png")
-    with plt.rc_context(RC), whole_file(png) as temporary:
+    with plt.rc_context(RC), atomic_write(png) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
     plt.close(figure)
     return png

@@ -18,45 +18,47 @@ from dasrlib.degradation import quantise
 from dasrlib.network import BlindSR
 from dasrlib.systems import DEFAULT_WEIGHTS
 
-# LR pixels that a tile sees beyond its own part. Not all that the network could see, which is a
-# pixel for every 3×3 convolution on the way (30 for the laptop profile's, 109 for the paper's): in
-# the bundled network what lies further than 16 away moves a pixel by 0.002 of a grey level at most
-# (4 pictures of Set14, in tiles of 48; 0.05 with 12, 1.2 with 8).
-OVERLAP = 16
-# LR pixels of the largest picture that is computed at once by default: in 1.3 GB, and larger than
-# any LR picture of the benchmarks.
-AT_ONCE = 600 * 600
-# LR pixels of the side of the tiles that a larger one is computed in. One of 600×600 takes, on one
-# core in float32, the bundled network 16 s and 0.2 GB in tiles of 96, 15 s and 0.35 GB in 192,
-# 14 s and 0.45 GB in 256, 14 s and 0.7 GB in 384, 17 s and 1.3 GB at once.
+# LR pixels that are read around a tile. The network can see further, a pixel for every 3×3
+# convolution (30 for the laptop profile, 109 for the paper's), but in the bundled network pixels
+# more than 16 away change the result by at most 0.002 grey levels (4 pictures of Set14 in tiles of
+# 48; 0.05 with 12, 1.2 with 8).
+TILE_OVERLAP = 16
+# LR pixels of the largest picture that is computed in one piece by default, in 1.3 GB. No LR
+# picture of the benchmarks is larger.
+WHOLE_PICTURE = 600 * 600
+# The side of the tiles of a larger picture, in LR pixels. For 600×600 the bundled network needs, on
+# one core in float32: 16 s and 0.2 GB in tiles of 96, 15 s and 0.35 GB in 192, 14 s and 0.45 GB in
+# 256, 14 s and 0.7 GB in 384, 17 s and 1.3 GB in one piece.
 TILE = 256
-# Of the time a picture takes, what reading it takes: 0.08 with tiles of 96 or 144, 0.05 of 192.
-READING = 0.08
+# The encoder's share of the time: 0.08 with tiles of 96 or 144, 0.05 with 192.
+ENCODER_TIME_SHARE = 0.08
 NOT_FLOAT = "expected a float picture in [0, 1]: divide bytes by 255"
 
 
-class Span(NamedTuple):
-    """Along one side, in LR pixels: what a tile sees, and the part of it that is its own."""
+class TileSpan(NamedTuple):
+    """A tile along one side, in LR pixels: its own part, and the larger part that is read."""
 
-    seen_from: int
-    seen_to: int
+    read_start: int
+    read_end: int
     start: int
     end: int
 
-    def within(self, scale: int) -> slice:
-        """The SR pixels of the own part, in what the network makes of the seen one."""
-        return slice(scale * (self.start - self.seen_from), scale * (self.end - self.seen_from))
+    def own_part_in_tile(self, scale: int) -> slice:
+        """The SR pixels of the own part, in the network's output for the part that is read."""
+        return slice(scale * (self.start - self.read_start), scale * (self.end - self.read_start))
 
-    def enlarged(self, scale: int) -> slice:
+    def own_part_in_picture(self, scale: int) -> slice:
         """The SR pixels of the own part, in the whole picture."""
         return slice(scale * self.start, scale * self.end)
 
 
-class Step(NamedTuple):
-    """A step of an enlargement: another tile has been read, or enlarged.
+class TileStep(NamedTuple):
+    """A step of upscale_tiles: one more tile has been encoded, or upscaled.
 
-    done: of the work, (0, 1]. rows, columns: the SR pixels of the tile. picture: (3, rows, columns)
-    in [0, 1], rounded to 8 bit; None where the tile was only read.
+    Attributes:
+        done: the share of the work that is done, in (0, 1].
+        rows, columns: the SR pixels of the tile.
+        picture: (3, rows, columns) in [0, 1], rounded to 8 bits; None if the tile was encoded only.
     """
 
     done: float
@@ -65,9 +67,11 @@ class Step(NamedTuple):
     picture: Tensor | None
 
 
-def _spans(length: int, tile: int) -> list[Span]:
+def _spans(length: int, tile: int) -> list[TileSpan]:
     ends = ((start, min(start + tile, length)) for start in range(0, length, tile))
-    return [Span(max(0, a - OVERLAP), min(length, b + OVERLAP), a, b) for a, b in ends]
+    return [
+        TileSpan(max(0, a - TILE_OVERLAP), min(length, b + TILE_OVERLAP), a, b) for a, b in ends
+    ]
 
 
 def upscale(
@@ -77,21 +81,30 @@ def upscale(
     progress: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """A picture enlarged by a blind network, the degradation found out from the picture itself
-    (§3.2).
+    """Upscale a picture by a blind network, which encodes the degradation itself (§3.2).
 
-    image: a file, or (3, H, W) in [0, 1]. weights: a bundled name, a .safetensors file, or a
-    network. tile: side of the tiles in LR pixels; by default 256 for a picture of more than 600×600
-    pixels, and a smaller one is computed at once. The representation is the mean of the tiles', so
-    that all of them are told the same.
-    dtype: to compute in; None for bfloat16 where that is faster (acceleration.devices), which is a
-    quarter of a grey level from float32, 0.002 dB.
-    Returns (3, sH, sW) in [0, 1], rounded to 8 bit. Raises ValueError for a tensor of another
-    shape or range, a tile under 32, or Model 5, which is not blind.
+    All tiles get the same representation, the mean of theirs. On hardware with fast bfloat16 the
+    result differs from float32 by a quarter of a grey level, 0.002 dB.
+
+    Args:
+        image: a file, or (3, H, W) in [0, 1], each side at least 3 pixels.
+        weights: a bundled name, a .safetensors file, or a network of scale s.
+        tile: side of the tiles in LR pixels, at least 32. By default 256 for pictures of more than
+            600×600 pixels; smaller ones are computed in one piece.
+        progress: whether to show a progress bar.
+        dtype: to compute in; by default the faster one on this processor.
+
+    Returns:
+        (3, sH, sW) in [0, 1], rounded to 8 bits.
+
+    Raises:
+        ValueError: the picture or the tile is none of these, or the network is Model 5, which is
+            not blind.
+        FileNotFoundError: there is no such file.
     """
     model = weights if isinstance(weights, BlindSR) else weights_module.load(weights)
     lr = image if isinstance(image, Tensor) else data.load_image(image)
-    steps = in_tiles(lr, model, tile, dtype=dtype)
+    steps = upscale_tiles(lr, model, tile, dtype=dtype)
     if not lr.is_floating_point():
         raise ValueError(NOT_FLOAT)
     h, w = lr.shape[-2:]
@@ -105,23 +118,31 @@ def upscale(
     return sr
 
 
-def in_tiles(
+def upscale_tiles(
     lr: Tensor,
     model: BlindSR,
     tile: int | None,
-    wanted: Callable[[], tuple[float, float]] | None = None,
+    priority_point: Callable[[], tuple[float, float]] | None = None,
     dtype: torch.dtype | None = None,
-) -> Iterator[Step]:
-    """The steps of upscale, each computed when it is asked for: who stops asking has cancelled.
+) -> Iterator[TileStep]:
+    """The steps of `upscale`, each computed when the iterator is asked for it.
 
-    lr: (3, H, W) in [0, 1], or 8-bit, a quarter of the memory. tile, dtype: see upscale. All tiles
-    are read before the first is enlarged. wanted: the LR pixel (y, x) near which to enlarge first,
-    asked anew for each tile; by default from the top down. Raises what upscale raises, at once.
+    All tiles are encoded before the first is upscaled. To cancel, stop iterating.
+
+    Args:
+        lr: (3, H, W) in [0, 1], or uint8, a quarter of the memory.
+        model: a blind network.
+        tile, dtype: see `upscale`.
+        priority_point: called before each tile; returns the LR pixel (y, x) that the next tile
+            should be nearest to. By default the tiles go from the top down.
+
+    Raises:
+        ValueError: as `upscale` raises it, before the first step.
     """
     if model.needs != "nothing":
         raise ValueError(
-            f"{model.name} needs the {model.needs} of the picture: choose a blind model, "
-            f"such as {DEFAULT_WEIGHTS}"
+            f"{model.name} is not blind: it needs the {model.needs} and cannot upscale a picture "
+            f"without; choose another model, such as {DEFAULT_WEIGHTS}"
         )
     if lr.ndim != 3 or lr.shape[0] != 3:
         raise ValueError(f"expected a picture (3, H, W), got {tuple(lr.shape)}")
@@ -133,28 +154,29 @@ def in_tiles(
     if tile is not None and tile < 32:
         raise ValueError(f"tile must be at least 32 LR pixels, got {tile}")
     model.eval()
-    side = tile or (max(h, w) if h * w <= AT_ONCE else TILE)
-    boxes = [(y, x) for y in _spans(h, side) for x in _spans(w, side)]
-    return _steps(model, lr, boxes, wanted, dtype)
+    side = tile or (max(h, w) if h * w <= WHOLE_PICTURE else TILE)
+    return _steps(
+        model, lr, [(y, x) for y in _spans(h, side) for x in _spans(w, side)], priority_point, dtype
+    )
 
 
 def _steps(
     model: BlindSR,
     lr: Tensor,
-    boxes: list[tuple[Span, Span]],
-    wanted: Callable[[], tuple[float, float]] | None,
+    boxes: list[tuple[TileSpan, TileSpan]],
+    priority_point: Callable[[], tuple[float, float]] | None,
     dtype: torch.dtype | None,
-) -> Iterator[Step]:
+) -> Iterator[TileStep]:
     s, device = model.scale, next(model.parameters()).device
     dtype, layout = dtype or fastest_dtype(device), fastest_layout(device)
 
-    def seen(y: Span, x: Span) -> Tensor:
-        part = lr[None, :, y.seen_from : y.seen_to, x.seen_from : x.seen_to]
+    def read(y: TileSpan, x: TileSpan) -> Tensor:
+        part = lr[None, :, y.read_start : y.read_end, x.read_start : x.read_end]
         part = part.to(device, torch.float32, memory_format=layout)
         return part / 255 if lr.dtype == torch.uint8 else part
 
     def computed(function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
-        # Around each step: left open over a yield, the modes would be those of whoever asked.
+        # Entered for each step: over a yield, the modes would also apply to the caller's code.
         with (
             torch.inference_mode(),
             torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
@@ -163,22 +185,23 @@ def _steps(
 
     areas, vectors = [], []
     for number, (y, x) in enumerate(boxes, 1):
-        areas.append(float((y.seen_to - y.seen_from) * (x.seen_to - x.seen_from)))
-        vectors.append(computed(model.represent, seen(y, x)))
-        yield Step(READING * number / len(boxes), y.enlarged(s), x.enlarged(s), None)
+        areas.append(float((y.read_end - y.read_start) * (x.read_end - x.read_start)))
+        vectors.append(computed(model.represent, read(y, x)))
+        done = ENCODER_TIME_SHARE * number / len(boxes)
+        yield TileStep(done, y.own_part_in_picture(s), x.own_part_in_picture(s), None)
     share = torch.tensor(areas, device=device) / sum(areas)
     representation = (share[:, None] * torch.cat(vectors)).sum(0, keepdim=True)
 
     left = list(boxes)
     while left:
-        y, x = left.pop(0 if wanted is None else _nearest(left, *wanted()))
-        sr = computed(model, seen(y, x), None, representation)[0]
-        own = quantise(sr[:, y.within(s), x.within(s)]).cpu()
-        done = 1.0 - (1.0 - READING) * len(left) / len(boxes)
-        yield Step(done, y.enlarged(s), x.enlarged(s), own)
+        y, x = left.pop(0 if priority_point is None else _nearest(left, *priority_point()))
+        sr = computed(model, read(y, x), None, representation)[0]
+        own = quantise(sr[:, y.own_part_in_tile(s), x.own_part_in_tile(s)]).cpu()
+        done = 1.0 - (1.0 - ENCODER_TIME_SHARE) * len(left) / len(boxes)
+        yield TileStep(done, y.own_part_in_picture(s), x.own_part_in_picture(s), own)
 
 
-def _nearest(boxes: list[tuple[Span, Span]], row: float, column: float) -> int:
+def _nearest(boxes: list[tuple[TileSpan, TileSpan]], row: float, column: float) -> int:
     def distance(index: int) -> float:
         y, x = boxes[index]
         return math.hypot((y.start + y.end) / 2 - row, (x.start + x.end) / 2 - column)

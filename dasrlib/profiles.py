@@ -128,7 +128,7 @@ PROFILES = {
 def get(name: str) -> Profile:
     """The profile of that name; raises ValueError with the nearest one for an unknown name."""
     if name not in PROFILES:
-        raise ValueError(errors.unknown("profile", name, PROFILES))
+        raise ValueError(errors.unknown_name_message("profile", name, PROFILES))
     return PROFILES[name]
 
 

@@ -69,12 +69,14 @@ class Encoder(nn.Module):
             layers += [
                 nn.Conv2d(before, width, 3, stride=stride, padding=1),
                 nn.GroupNorm(16, width) if groupnorm else nn.BatchNorm2d(width),
-                nn.LeakyReLU(0.1, inplace=True),
+                nn.LeakyReLU(paper.LEAKY_SLOPE, inplace=True),
             ]
             before = width
         self.features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.mlp = nn.Sequential(
-            nn.Linear(DIMENSION, DIMENSION), nn.LeakyReLU(0.1), nn.Linear(DIMENSION, DIMENSION)
+            nn.Linear(DIMENSION, DIMENSION),
+            nn.LeakyReLU(paper.LEAKY_SLOPE),
+            nn.Linear(DIMENSION, DIMENSION),
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -42,7 +42,7 @@ class SystemRow:
 
     def __post_init__(self) -> None:
         if self.needs not in get_args(Needs):
-            raise ValueError(errors.unknown("needs", self.needs, get_args(Needs)))
+            raise ValueError(errors.unknown_name_message("needs", self.needs, get_args(Needs)))
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ ABLATION = [name for name, model in MODELS.items() if model.turn]  # Models 1 to
 def model_variant(name: str) -> ModelVariant:
     """The row of a DASR network; raises ValueError with the nearest name for an unknown one."""
     if name not in MODELS:
-        raise ValueError(errors.unknown("model", name, MODELS))
+        raise ValueError(errors.unknown_name_message("model", name, MODELS))
     return MODELS[name]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from dasrlib import errors
 from dasrlib.network import BlindSR
 from dasrlib.profiles import Sizes
-from dasrlib.records.atomic_write import whole_file
+from dasrlib.records.atomic_write import atomic_write
 from dasrlib.records.run_record import RunRecord
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -52,7 +52,7 @@ def save(model: BlindSR, path: str | Path, record: RunRecord | None = None) -> P
         name: (t.half() if t.is_floating_point() else t).contiguous().cpu()
         for name, t in model.state_dict().items()
     }
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata={"dasrlib": json.dumps(description)})
     if record is not None:
         record.write(path.with_suffix(".json"))
@@ -79,7 +79,7 @@ def find(name: str | Path) -> Path:
     if bundled.is_file():
         return bundled
     raise ValueError(
-        errors.unknown("bundled weights", name, catalogue())
+        errors.unknown_name_message("bundled weights", name, catalogue())
         + ", or the path of a .safetensors file"
     )
 

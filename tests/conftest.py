@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-# Before matplotlib and torch are imported: no window, and no more threads than a laptop has.
+# Before matplotlib and torch are imported: no window, and no more threads than a laptop has; one
+# where pytest-xdist runs a process per core.
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.setdefault("OMP_NUM_THREADS", str(min(4, os.cpu_count() or 1)))
+os.environ.setdefault(
+    "OMP_NUM_THREADS",
+    "1" if "PYTEST_XDIST_WORKER" in os.environ else str(min(4, os.cpu_count() or 1)),
+)
 # A thread that waits for another sleeps: where the cores are shared, spinning takes them away.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -53,21 +56,6 @@ def clock(monkeypatch):
     monkeypatch.setattr(training.run, "time", clock)
     monkeypatch.setattr(training.run, "LOG_EVERY", 3)
     return clock
-
-
-@pytest.fixture(scope="session")
-def executed(tmp_path_factory) -> Callable:
-    """A notebook with its solutions as cells, executed once in the smoke profile, whoever asks."""
-    from solutions import Executed
-
-    done: dict[Path, Executed] = {}
-
-    def execute(path: Path) -> Executed:
-        if path not in done:
-            done[path] = Executed.of(path, tmp_path_factory.mktemp(path.stem))
-        return done[path]
-
-    return execute
 
 
 @pytest.fixture(scope="session")

@@ -18,4 +18,4 @@ def picture(h: int, w: int, seed: int = 0) -> torch.Tensor:
 
 def pixels(image: torch.Tensor) -> np.ndarray:
     """(3, H, W) as (H, W, 3) of bytes."""
-    return data.to_bytes(image).permute(1, 2, 0).numpy()
+    return data.to_uint8(image).permute(1, 2, 0).numpy()

@@ -266,12 +266,6 @@ def test_one_degradation_serves_all_images():
     assert (difference > 0.5).float().mean() < 0.02
 
 
-def test_crop_to_multiple():
-    image = pictures(3, 14, 15)
-    assert torch.equal(degradation.crop_to_multiple(image, 4), image[:, :12, :12])
-    assert torch.equal(degradation.crop_to_multiple(image, 1), image)
-
-
 @pytest.mark.parametrize("noise", [0.0, 10.0])
 @pytest.mark.parametrize("isotropic", [True, False])
 def test_degrading_asks_no_tensor_for_its_values(monkeypatch, isotropic, noise):

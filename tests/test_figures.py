@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import stat
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +14,6 @@ from matplotlib.figure import Figure
 
 from dasrlib import figures, profiles
 from dasrlib.plots import degradation
-from dasrlib.records.atomic_write import whole_file
 from dasrlib.records.figure_record import FigureRecord
 
 STORED = sorted(figures.folder().glob("*.json"))
@@ -244,44 +241,5 @@ def test_figures_close_what_they_only_save(draw, monkeypatch):
     assert len(plt.get_fignums()) == len(before) + 1  # the one that is shown
 
 
-def test_folder_is_the_checkouts():
-    assert figures.folder() == Path(figures.__file__).resolve().parents[1] / "figures"
-
-
-# files.whole_file
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_whole_file_leaves_the_old_one_on_error(tmp_path, error):
-    path = tmp_path / "notes.txt"
-    path.write_text("old")
-
-    def write() -> None:
-        with whole_file(path) as temporary:
-            temporary.write_text("half of the n")
-            raise error
-
-    with pytest.raises(error):
-        write()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_whole_file_replaces_all_at_once(tmp_path):
-    path = tmp_path / "deep" / "notes.txt"
-    with whole_file(path) as temporary:
-        assert temporary.parent == path.parent  # the same disk, so that the rename is one step
-        assert temporary.suffix == ".txt"
-        temporary.write_text("new")
-        assert not path.exists()
-    assert path.read_text() == "new"
-    assert list(path.parent.iterdir()) == [path]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
-def test_whole_file_has_the_rights_of_any_new_file(tmp_path):
-    with whole_file(tmp_path / "whole") as temporary:
-        temporary.write_text("new")
-    (tmp_path / "plain").write_text("new")
-    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("whole", "plain")}
-    assert len(modes) == 1
+def test_folder_is_the_one_of_the_kept_figures():
+    assert (figures.folder() / "ablation.json").is_file()

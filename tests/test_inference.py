@@ -99,7 +99,7 @@ def test_without_overlap_the_seams_would_show(model, monkeypatch, unrounded):
     tell_all_the_same(model, monkeypatch)
     lr = picture(40, 40)
     whole = inference.upscale(lr, model)
-    monkeypatch.setattr(inference, "OVERLAP", 0)
+    monkeypatch.setattr(inference, "TILE_OVERLAP", 0)
     difference = (inference.upscale(lr, model, tile=32) - whole).abs().amax(0)
     assert difference[:, 124:132].max() > 1e-3
     assert difference[:96, :96].max() < 1e-5  # 8 LR pixels from the seam: out of its sight
@@ -124,10 +124,10 @@ def test_a_large_picture_is_computed_in_tiles_by_default(model, monkeypatch):
     lr = picture(40, 50)
     sides = []
     model.sr.head.register_forward_hook(lambda module, inputs, out: sides.append(out.shape[2:]))
-    monkeypatch.setattr(inference, "AT_ONCE", 2000)
+    monkeypatch.setattr(inference, "WHOLE_PICTURE", 2000)
     inference.upscale(lr, model)
     assert sides == [(40, 50)]
-    monkeypatch.setattr(inference, "AT_ONCE", 1999)
+    monkeypatch.setattr(inference, "WHOLE_PICTURE", 1999)
     monkeypatch.setattr(inference, "TILE", 32)
     sr = inference.upscale(lr, model)
     assert len(sides) == 1 + 4
@@ -138,7 +138,7 @@ def test_a_large_picture_is_computed_in_tiles_by_default(model, monkeypatch):
 
 def test_every_picture_of_the_benchmarks_is_computed_at_once():
     # Urban100's HR pictures are the largest of the paper's test sets: about a megapixel. At ×2:
-    assert inference.AT_ONCE >= 1.3e6 / 2**2
+    assert inference.WHOLE_PICTURE >= 1.3e6 / 2**2
 
 
 class Listening(torch.nn.Module):
@@ -281,9 +281,7 @@ def test_float64_pictures_are_pictures_too(model):
 
 
 def test_model_5_is_refused():
-    with pytest.raises(
-        ValueError, match="model5 needs the kernel and noise of the picture: choose a blind"
-    ):
+    with pytest.raises(ValueError, match="model5 is not blind: it needs the kernel and noise"):
         inference.upscale(picture(8, 8), build("model5", 4, "smoke"))
 
 

@@ -160,21 +160,6 @@ def test_silhouette_is_the_formula():
     assert probes.silhouette(line, ["a", "b", "a", "b"]) < 0
 
 
-def test_probe_all_gives_the_four(widths):
-    vectors, labels, groups = widths
-    noisy = vectors + 3 * np.random.default_rng(7).normal(size=vectors.shape)
-    found = probes.probe_all(noisy, labels, groups)
-    numbers = [float(label) for label in labels]
-    assert found == {
-        "knn": probes.knn_accuracy(noisy, labels, groups),
-        "linear": probes.linear_accuracy(noisy, labels, groups),
-        "r2": probes.ridge_r2(noisy, numbers, groups),
-        "silhouette": probes.silhouette(noisy, labels),
-    }
-    assert len(set(found.values())) == 4
-    assert probes.probe_all(noisy, numbers, groups) == found
-
-
 def test_probe_shuffled_is_what_knowing_nothing_gets(widths):
     found = probes.probe_shuffled(*widths)
     # 120 tosses of a die with four sides: 0.25 and three deviations of 0.04.

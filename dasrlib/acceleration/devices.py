@@ -19,13 +19,13 @@ class Capability(NamedTuple):
 
 
 # The first row that a processor has decides; one that has none of them (ARM, Apple silicon, other
-# systems: nobody measured there) computes in float32. Measured, a training step of the laptop
-# profile on two cores:
+# systems: nobody measured there) computes in float32. Measured is the processor time of a training
+# step of the laptop profile on one core.
 PROCESSORS = (
     # Not measured here. Its units multiply small matrices of bfloat16, where AVX512-BF16's
     # multiply vectors.
     Capability("_is_amx_tile_supported", "AMX", torch.bfloat16),
-    # AMD EPYC: bfloat16 0.23 s, float32 0.44 s.
+    # AMD EPYC: bfloat16 0.41 s, float32 0.71 s.
     Capability("_is_avx512_bf16_supported", "AVX512-BF16", torch.bfloat16),
     # Without units bfloat16 is emulated: a 3×3 convolution takes ten times float32's time.
     Capability("_is_avx512_supported", "AVX512 without bfloat16 units", torch.float32),

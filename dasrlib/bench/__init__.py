@@ -44,7 +44,7 @@ def slug(name: str) -> str:
 
 def _check(name: str) -> torch.device:
     if name not in BUDGETS:
-        raise ValueError(errors.unknown("device", name, BUDGETS))
+        raise ValueError(errors.unknown_name_message("device", name, BUDGETS))
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("there is no CUDA device on this machine: measure with --device cpu")
     if name == "cuda" and os.environ.get("TRITON_INTERPRET") == "1":
@@ -66,7 +66,7 @@ def run(device: str | None = None, only: str | None = None, quick: bool = False)
     """
     chosen = _check(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if only is not None and only not in GROUPS:
-        raise ValueError(errors.unknown("group", only, GROUPS))
+        raise ValueError(errors.unknown_name_message("group", only, GROUPS))
     budget = QUICK if quick else BUDGETS[chosen.type]
     started, seed = time.monotonic(), torch.seed()  # fresh: what is checked is never the same
     rows: list[dict[str, Any]] = []

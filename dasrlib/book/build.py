@@ -1,11 +1,10 @@
-"""The report: the notebooks, executed one after another, as a book that opens in a browser.
+"""The report: the notebooks, executed two at a time, as a book that opens in a browser.
 
-    python -m dasrlib.book --profile smoke
+    python -m dasrlib.book
 
 leaves the executed notebooks in build/report/notebooks, their seconds in build/report/run.json and
-the book in build/report/html. It is
-run from a clone of the repository, whose notebooks/, figures/ and docs/ it reads; `make report` is
-this line and an environment to run it in.
+the book in build/report/html. It is run from a clone of the repository, whose notebooks/, figures/
+and docs/ it reads; `make report` is this line and an environment to run it in.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -44,10 +43,17 @@ def _described(figure, printer, cycle):
 Figure._repr_pretty_ = _described
 del Figure, _described
 """
+AT_ONCE = 2
+# It measures this machine, so nothing may run beside it.
+ALONE = "09_the_kernel"
 # No cell takes half as long in the laptop profile; one that waits for nothing must come to an end.
 CELL_SECONDS = 900
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 WIDGET = "application/vnd.jupyter.widget-view+json"
+SMOKE_BANNER = (
+    "The numbers on these pages mean nothing: in the smoke profile they only show that the code "
+    "runs. <code>make report</code> builds the book with real results."
+)
 LIVE_ONLY = (
     '<p class="live-only">A control stands here in the live notebook: <code>make lab</code>.</p>'
 )
@@ -65,59 +71,68 @@ class Run:
         return f"{self.name:<28}{self.seconds:7.1f} s   {'FAILED' if self.error else 'ok'}"
 
 
-@contextmanager
-def _kernel_environment() -> Iterator[None]:
+def _kernel_environment(settings: Path, cores: int) -> dict[str, str]:
     """This interpreter's own kernel and commands, nobody's settings, figures inside the page."""
-    before = dict(os.environ)
-    with tempfile.TemporaryDirectory() as settings:
-        # A reader's start-up files do not run; a kernel's remarks about itself are not shown.
-        config = Path(settings, "profile_default", "ipython_kernel_config.py")
-        config.parent.mkdir()
-        config.write_text("c.IPKernelApp.log_level = 50\n")
-        start = config.parent / "startup" / "described_figures.py"
-        start.parent.mkdir()
-        start.write_text(DESCRIBED_FIGURES, encoding="utf-8")
-        os.environ["IPYTHONDIR"] = settings
-        os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-        os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
-        os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + before.get("PATH", "")
+    # A reader's start-up files do not run; a kernel's remarks about itself are not shown.
+    config = settings / "profile_default" / "ipython_kernel_config.py"
+    config.parent.mkdir()
+    config.write_text("c.IPKernelApp.log_level = 50\n")
+    start = config.parent / "startup" / "described_figures.py"
+    start.parent.mkdir()
+    start.write_text(DESCRIBED_FIGURES, encoding="utf-8")
+    environment = {
         # Small pictures are slower, not faster, on every core of a large machine.
-        os.environ.setdefault("OMP_NUM_THREADS", str(min(8, os.cpu_count() or 1)))
+        "OMP_NUM_THREADS": str(max(1, min(8, cores))),
         # Nor do threads spin while they wait for each other, where cores have other work too.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        "OMP_WAIT_POLICY": "PASSIVE",
+        **os.environ,
+        "IPYTHONDIR": str(settings),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
+    path = [str(Path(sys.executable).parent), *filter(None, [os.environ.get("PATH")])]
+    return environment | {"PATH": os.pathsep.join(path)}
 
 
-def execute(notebook: Path, executed: Path, profile: str) -> Run:
+def execute(notebook: Path, executed: Path, profile: str, share: int = 1) -> Run:
     """Execute a notebook in a profile, in its own folder, and write the result to `executed`.
 
-    A notebook that fails is written as far as it came; the Run then holds the traceback.
+    share: how many run at the same time, and divide the cores among them. A notebook that fails is
+    written as far as it came; the Run then holds the traceback.
     """
-    import papermill
-
     start = time.perf_counter()
-    error = None
-    with _kernel_environment():
-        try:
-            papermill.execute_notebook(
-                str(notebook),
-                str(executed),
-                parameters={"profile": profile},
-                kernel_name="python3",
-                language="python",
-                cwd=str(notebook.parent),
-                progress_bar=False,
-                execution_timeout=CELL_SECONDS,
-            )
-        except (
-            Exception
-        ) as problem:  # a cell's error, a kernel that died, a file that is no notebook
-            error = ANSI_COLOUR.sub("", str(problem)).strip() or type(problem).__name__
+    command = [sys.executable, "-m", "papermill", str(notebook), str(executed)]
+    command += ["-r", "profile", profile, "--cwd", str(notebook.parent)]
+    command += ["--kernel", "python3", "--language", "python"]
+    command += ["--execution-timeout", str(CELL_SECONDS), "--no-progress-bar"]
+    with tempfile.TemporaryDirectory() as settings:
+        environment = _kernel_environment(Path(settings), (os.cpu_count() or 1) // share)
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    # Papermill's own traceback says nothing; what follows it is the cell's.
+    said = run.stderr.rpartition("PapermillExecutionError:")[2] or f"exit status {run.returncode}"
+    error = ANSI_COLOUR.sub("", said).strip() if run.returncode else None
     return Run(notebook.stem, time.perf_counter() - start, error)
+
+
+def execute_all(notebooks: Sequence[Path], out: Path, profile: str) -> list[Run]:
+    """Execute notebooks into a folder, and print the seconds of each as it finishes."""
+    runs = []
+    # The last ones take longest: they go first, so that both processes end at about the same time.
+    beside = [notebook for notebook in reversed(notebooks) if notebook.stem != ALONE]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        started = [pool.submit(execute, n, out / n.name, profile, AT_ONCE) for n in beside]
+        try:
+            for future in as_completed(started):
+                runs.append(future.result())
+                print(runs[-1], flush=True)
+        except KeyboardInterrupt:  # the notebooks that run were told as well
+            pool.shutdown(cancel_futures=True)
+            raise
+    for notebook in notebooks:
+        if notebook.stem == ALONE:
+            runs.append(execute(notebook, out / notebook.name, profile))
+            print(runs[-1], flush=True)
+    return sorted(runs, key=lambda run: run.name)
 
 
 def settle_widgets(executed: Path) -> None:
@@ -161,10 +176,14 @@ def describe_run(runs: Sequence[Run], profile: str) -> dict[str, Any]:
     }
 
 
-def build_book(folder: Path) -> bool:
-    """Build folder/html from the sources in `folder`; False if there was an error or a warning, or
-    if the book has a mistake that dasrlib.book.proofreading finds."""
+def build_book(folder: Path, banner: str = "") -> bool:
+    """Build folder/html from the sources in `folder`, with a banner on top of every page.
+
+    False if there was an error or a warning, or if the book has a mistake that
+    dasrlib.book.proofreading finds.
+    """
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    command += ["-D", f"html_theme_options.announcement={banner}"] if banner else []
     command += ["-d", str(folder / "doctrees"), str(folder), str(folder / "html")]
     built = subprocess.run(command, check=False).returncode == 0
     mistakes = proofreading.proofread(folder / "html")
@@ -192,33 +211,33 @@ def report(root: Path, out: Path, profile: str) -> int:
     shutil.copytree(root / "docs", out)
     (out / "notebooks").mkdir()
 
-    print(f"profile {profile}, {len(notebooks)} notebooks", flush=True)
-    runs = []
-    for notebook in notebooks:
-        executed = out / "notebooks" / notebook.name
-        run = execute(notebook, executed, profile)
-        print(run, flush=True)
-        if executed.exists():
-            settle_widgets(executed)
-        runs.append(run)
+    print(f"profile {profile}, {len(notebooks)} notebooks, {AT_ONCE} at a time", flush=True)
+    start = time.perf_counter()
+    runs = execute_all(notebooks, out / "notebooks", profile)
+    for executed in (out / "notebooks").glob("*.ipynb"):
+        settle_widgets(executed)
     # Only now, as DASR_KEEP_FIGURES=1 redraws them.
     if (root / "figures").is_dir():  # beside notebooks/, where ../figures/NAME.png looks for it
         shutil.copytree(root / "figures", out / "figures")
     record = describe_run(runs, profile)
     (out / "run.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
-    start = time.perf_counter()
-    built = build_book(out)
-    book = Run("the book", time.perf_counter() - start, None if built else "see the warnings above")
+    pages = time.perf_counter()
+    built = build_book(out, SMOKE_BANNER if profiles.get(profile).is_plumbing else "")
+    book = Run("the book", time.perf_counter() - pages, None if built else "see the warnings above")
     print(book)
-    print(f"{'together':<28}{sum(run.seconds for run in [*runs, book]):7.1f} s")
+    print(f"{'together':<28}{time.perf_counter() - start:7.1f} s")
 
     failed = [run for run in [*runs, book] if run.error]
     for run in failed:
         print(f"\n{run.name} failed:\n{run.error}", file=sys.stderr)
     page = out / "html" / "index.html"
     if page.exists():
-        print(f"\nopen {page.resolve().as_uri()}")
+        print(f"\nread the book:          {page.resolve().as_uri()}")
+    if dasr := shutil.which("dasr", path=str(Path(sys.executable).parent)):
+        here = Path(dasr).is_relative_to(Path.cwd())
+        dasr = str(Path(dasr).relative_to(Path.cwd())) if here else dasr
+        print(f"enlarge a photograph:   {dasr} upscale photo.jpg")
     return len(failed)
 
 
@@ -227,9 +246,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m dasrlib.book",
         description="Execute the notebooks and build the book.",
-        epilog="example: python -m dasrlib.book --profile laptop",
+        epilog="example: python -m dasrlib.book --profile smoke",
     )
-    parser.add_argument("--profile", default="smoke", choices=list(profiles.PROFILES))
+    parser.add_argument("--profile", default="laptop", choices=list(profiles.PROFILES))
     parser.add_argument("--root", type=Path, default=Path(), help="the clone (this folder)")
     parser.add_argument("--out", type=Path, help="where to build (ROOT/build/report)")
     options = parser.parse_args(arguments)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 
-from dasrlib.records.atomic_write import whole_file
+from dasrlib.records.atomic_write import atomic_write
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if after != before:
             changed.append(path)
             if not options.check:
-                with whole_file(path) as temporary:
+                with atomic_write(path) as temporary:
                     temporary.write_text(after, encoding="utf-8", newline="\n")
     if options.check and changed:
         names = ", ".join(map(str, changed))

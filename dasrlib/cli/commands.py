@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from dasrlib.cli.error_messages import example, one_sentence
-from dasrlib.cli.reproduce import Dtype
+from dasrlib.cli.error_messages import example, report_errors
+from dasrlib.cli.reproduce import Dtype, Minutes
 from dasrlib.cli.reproduce import app as reproduce_app
 from dasrlib.systems import DEFAULT_WEIGHTS
 
@@ -22,9 +22,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Blind super-resolution by learned degradation representations (DASR, CVPR 2021).",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Datasets: what is here, and verified downloads.")
+data_app = typer.Typer(
+    no_args_is_help=True, help="List the datasets and weights, and download datasets."
+)
 app.add_typer(data_app, name="data")
 app.add_typer(reproduce_app, name="reproduce")
+
+LOOP = "to upscale several pictures, run dasr upscale once for each"
 
 Scale = Annotated[int, typer.Option(help="2, 3 or 4.")]
 Weights = Annotated[
@@ -36,30 +40,38 @@ Overwrite = Annotated[
 ]
 
 
-@app.command(epilog=example("dasr upscale photo.jpg photo-x4.png"))
-@one_sentence
+@app.command(
+    epilog=example("dasr upscale photo.jpg photo-x4.png"),
+    context_settings={"allow_extra_args": True},
+)
+@report_errors
 def upscale(
-    picture: Annotated[Path, typer.Argument(help="The picture to enlarge.")],
+    context: typer.Context,
+    picture: Annotated[Path, typer.Argument(help="The picture to upscale.")],
     out: Annotated[
-        Path | None, typer.Argument(help="Where to; by default PICTURE-x4.png beside it.")
+        Path | None, typer.Argument(help="The file to write; by default PICTURE-x4.png beside it.")
     ] = None,
     weights: Weights = DEFAULT_WEIGHTS,
     tile: Annotated[
         int | None,
         typer.Option(
-            help="Side of the tiles in pixels; by default 256 for pictures larger than 600×600, "
-            "which bounds the memory, and smaller ones are computed at once."
+            help="Side of the tiles in pixels, to limit the memory. By default 256 for pictures "
+            "larger than 600×600; smaller ones are computed in one piece."
         ),
     ] = None,
     dtype: Dtype = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Enlarge a picture, blind: its degradation is found out from the picture itself."""
+    """Upscale a picture without being told how it was degraded (blind super-resolution, §3.2)."""
     from dasrlib import data, inference
     from dasrlib import weights as weights_module
     from dasrlib.acceleration.devices import describe_dtype, dtype_named
     from dasrlib.records.atomic_write import check_writable
 
+    if context.args:  # as *.png gives them
+        raise ValueError(
+            f"upscale takes one picture and one output, got {len(context.args) + 2} files: {LOOP}"
+        )
     asked = dtype_named(dtype)
     model = weights_module.load(weights)
     lr = data.load_image(picture)
@@ -69,12 +81,9 @@ def upscale(
     except FileExistsError as error:
         if out is None:
             raise
-        raise FileExistsError(
-            f"{error}; the second name is the output, so to enlarge several pictures run dasr "
-            "upscale once for each"
-        ) from None
+        raise FileExistsError(f"{error}; the second name is the output, and {LOOP}") from None
     data.check_format(target, model.scale * lr.shape[1], model.scale * lr.shape[2])
-    inference.in_tiles(lr, model, tile)  # refuses what cannot be upscaled, before the first line
+    inference.upscale_tiles(lr, model, tile)  # refuses what cannot be upscaled
     typer.echo(describe_dtype("cpu", asked))
     sr = inference.upscale(lr, model, tile=tile, progress=True, dtype=asked)
     data.save_image(sr, target)
@@ -82,12 +91,12 @@ def upscale(
 
 
 @app.command(epilog=example("dasr degrade photo.png small.png --sigma 2.4 --noise 5"))
-@one_sentence
+@report_errors
 def degrade(
     picture: Annotated[
         Path, typer.Argument(help="The HR picture; cropped to multiples of the scale.")
     ],
-    out: Annotated[Path, typer.Argument(help="Where the LR picture goes.")],
+    out: Annotated[Path, typer.Argument(help="The LR picture to write.")],
     scale: Scale = 4,
     sigma: Annotated[
         float, typer.Option(help="Isotropic kernel width in HR pixels; 0 for no blur.")
@@ -99,19 +108,19 @@ def degrade(
         float | None, typer.Option(help="Anisotropic: width along the second axis.")
     ] = None,
     theta: Annotated[
-        float, typer.Option(help="Anisotropic: angle of the first axis, degrees.")
+        float, typer.Option(help="Anisotropic: angle of the first axis in degrees.")
     ] = 0.0,
     noise: Annotated[float, typer.Option(help="Noise level on the 0..255 scale.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the noise.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Degrade a picture as §3.1 does: blur, bicubic downsampling, noise, 8-bit rounding."""
+    """Degrade a picture as in §3.1: blur, bicubic downsampling, noise, rounding to 8 bits."""
     import math
 
     import torch
 
     from dasrlib import data
-    from dasrlib.degradation import Degradations, crop_to_multiple
+    from dasrlib.degradation import Degradations
     from dasrlib.degradation import degrade as apply
     from dasrlib.records.atomic_write import check_writable
 
@@ -122,7 +131,7 @@ def degrade(
     else:
         chosen = Degradations.isotropic(sigma, scale, noise)
     out = check_writable(out, overwrite, [picture])
-    hr = crop_to_multiple(data.load_image(picture), scale)
+    hr = data.crop_to_multiple(data.load_image(picture), scale)
     data.check_format(out, hr.shape[1] // scale, hr.shape[2] // scale)
     lr = apply(hr[None], chosen, torch.Generator().manual_seed(seed), "fast")[0]
     data.save_image(lr, out)
@@ -130,34 +139,31 @@ def degrade(
 
 
 @app.command(epilog=example("dasr train --model model4 --profile laptop --out runs/model4"))
-@one_sentence
+@report_errors
 def train(
     out: Annotated[
-        Path, typer.Option(help="The run's folder; an unfinished run there is resumed.")
+        Path, typer.Option(help="The run's folder. An unfinished run in it is resumed.")
     ],
     model: Annotated[str, typer.Option(help="model1 … model5 (§4.2).")] = "model4",
     profile: Annotated[str, typer.Option(help="smoke, laptop, gpu or paper.")] = "laptop",
     scale: Scale = 4,
     anisotropic: Annotated[
-        bool, typer.Option(help="§4.3's anisotropic kernels with noise instead of isotropic ones.")
+        bool,
+        typer.Option(help="Anisotropic kernels and noise (§4.3) instead of isotropic kernels."),
     ] = False,
     images: Annotated[
         str | None,
-        typer.Option(help="A dataset or a folder of your own pictures instead of the profile's."),
+        typer.Option(help="A dataset, or a folder of your own pictures; by default the profile's."),
     ] = None,
-    seed: int = 0,
-    minutes: Annotated[
-        float | None, typer.Option(help="Stop after so many, to be resumed.")
-    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of the training.")] = 0,
+    minutes: Minutes = None,
     dtype: Dtype = None,
     graph: Annotated[
-        bool, typer.Option(help="On a GPU, record the iteration as a CUDA graph.")
+        bool, typer.Option(help="On a GPU, run the training step as a CUDA graph.")
     ] = True,
 ) -> None:
-    """Train in two stages (§4.1), with checkpoints: run the same line again to resume."""
-    from dataclasses import replace
-
-    from dasrlib import profiles, training
+    """Train in two stages, with checkpoints (§4.1). Run the same command again to resume."""
+    from dasrlib import data, profiles, training
     from dasrlib.acceleration.devices import describe_dtype, dtype_named
     from dasrlib.degradation import DegradationSpace
 
@@ -166,7 +172,7 @@ def train(
     )
     asked = dtype_named(dtype)
     chosen = profiles.get(profile)
-    pictures = training.load_images(replace(chosen, data=(images,))) if images else None
+    pictures = data.training_images([images], chosen.held_out) if images else None
     run = training.Run(out, model, chosen, scale, space, seed, pictures, dtype=asked, graph=graph)
     typer.echo(describe_dtype(run.device, run.dtype))
     if run.iteration:
@@ -175,31 +181,38 @@ def train(
         typer.echo(f"{out / 'weights.safetensors'}  {run.minutes:.1f} minutes")
     else:
         typer.echo(
-            f"stopped at iteration {run.iteration} of {run.iterations}: the same line resumes it"
+            f"stopped at iteration {run.iteration} of {run.iterations}: run the same command "
+            "again to resume"
         )
 
 
 @app.command(epilog=example("dasr evaluate --images Set14 --sigma 0 --sigma 1.2"))
-@one_sentence
+@report_errors
 def evaluate(
     weights: Weights = DEFAULT_WEIGHTS,
-    images: Annotated[str, typer.Option(help="A dataset, a folder, or samples.")] = "samples",
+    images: Annotated[str, typer.Option(help='A dataset, a folder, or "samples".')] = "samples",
     sigma: Annotated[
-        list[float] | None, typer.Option(help="Kernel widths in HR pixels; by default Table 2's.")
+        list[float] | None,
+        typer.Option(
+            help="A kernel width in HR pixels; may be given several times. By default the four "
+            "of Table 2."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Keep every row as json.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A json file to write, with a row per picture.")
+    ] = None,
     dtype: Annotated[
         str, typer.Option(help="float32 or bfloat16; published numbers are measured in float32.")
     ] = "float32",
     overwrite: Overwrite = False,
 ) -> None:
-    """PSNR-Y and SSIM-Y over kernel widths, beside plain bicubic enlargement (§4.2)."""
+    """Measure PSNR-Y and SSIM-Y over kernel widths, beside bicubic upsampling (§4.2)."""
     import torch
 
     from dasrlib import data, evaluation, paper
     from dasrlib import weights as weights_module
     from dasrlib.acceleration.devices import dtype_named
-    from dasrlib.records.atomic_write import check_writable, whole_file
+    from dasrlib.records.atomic_write import atomic_write, check_writable
 
     asked = dtype_named(dtype) or torch.float32
     if out:
@@ -214,7 +227,8 @@ def evaluate(
         weights: evaluation.benchmark(model, pictures, degradations, dtype=asked),
     }
     printed = paper.table2(model.scale)["DASR"].get(images, {})
-    typer.echo(f"{images}, {len(pictures)} pictures, ×{model.scale}: PSNR-Y in dB / SSIM-Y")
+    count = f"{len(pictures)} picture{'' if len(pictures) == 1 else 's'}"
+    typer.echo(f"{images}, {count}, ×{model.scale}: PSNR-Y in dB / SSIM-Y")
     typer.echo(f"{'σ':>28s}" + "".join(f"{width:>16g}" for width in widths))
     for name, table in rows.items():
         psnr = evaluation.mean_by_degradation(table)
@@ -226,14 +240,14 @@ def evaluate(
         typer.echo(f"{'DASR, as printed (Table 2)':>28s}" + "".join(f"{c:>16s}" for c in cells))
     if out:
         kept = [{**asdict(row), "system": name} for name, table in rows.items() for row in table]
-        with whole_file(out) as temporary:
+        with atomic_write(out) as temporary:
             temporary.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 @data_app.command("list", epilog=example("dasr data list"))
-@one_sentence
+@report_errors
 def data_list() -> None:
-    """The datasets, and where each lies on this machine."""
+    """List the datasets, and the folder of each on this machine."""
     from dasrlib import data
 
     for name, folder in data.available().items():
@@ -241,20 +255,18 @@ def data_list() -> None:
 
 
 @data_app.command("get", epilog=example("dasr data get Set14 B100"))
-@one_sentence
+@report_errors
 def data_get(
     names: Annotated[
         list[str],
-        typer.Argument(
-            help="Set5, Set14, B100, Urban100, BSDS400, RealSRSet, DIV2K, Flickr2K.",
-            metavar="NAME...",
-        ),
+        typer.Argument(help="Datasets that `dasr data list` names.", metavar="NAME"),
     ],
     folder: Annotated[
-        Path | None, typer.Option(help="Where to; by default $DASR_DATA, else the user's cache.")
+        Path | None,
+        typer.Option(help="Where to put them; by default $DASR_DATA, else the user's cache."),
     ] = None,
 ) -> None:
-    """Download datasets: checksums verified, resumed where it broke off."""
+    """Download datasets, verify their checksums, and fetch again only what is missing."""
     from dasrlib.data import downloads
 
     for name in names:
@@ -262,9 +274,9 @@ def data_get(
 
 
 @data_app.command("weights", epilog=example("dasr data weights"))
-@one_sentence
+@report_errors
 def data_weights() -> None:
-    """The bundled weights, and how each was trained."""
+    """List the bundled weights, and the minutes and the device of each training."""
     from dasrlib import weights as weights_module
 
     for name, record in weights_module.catalogue().items():
@@ -272,22 +284,22 @@ def data_weights() -> None:
 
 
 @app.command(epilog=example("dasr bench --only da_conv"))
-@one_sentence
+@report_errors
 def bench(
     device: Annotated[
-        str | None, typer.Option(help="cpu or cuda; by default the GPU where there is one.")
+        str | None, typer.Option(help="cpu or cuda; by default the GPU if there is one.")
     ] = None,
     only: Annotated[
         str | None,
         typer.Option(
-            help="One of grouped_conv, da_conv, blur, training, inference; printed, not kept."
+            help="Measure one of grouped_conv, da_conv, blur, training, inference; not kept."
         ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option(help="Tiny sizes, to see that it runs; means nothing, is not kept.")
+        bool, typer.Option(help="Tiny sizes, only to see that it runs; the result is not kept.")
     ] = False,
 ) -> None:
-    """Measure this machine: every way checked, then timed beside the released one."""
+    """Check every implementation on this machine, then time it beside the authors' code."""
     from dasrlib import bench as bench_module
 
     record = bench_module.run(device, only, quick)
@@ -298,14 +310,14 @@ def bench(
 
 
 @app.command(epilog=example("dasr notebooks"))
-@one_sentence
+@report_errors
 def notebooks() -> None:
     """Open JupyterLab on the numbered notebooks of this checkout."""
     folder = Path(__file__).resolve().parents[2] / "notebooks"
     if not folder.is_dir():
         raise FileNotFoundError(
-            "the notebooks are not part of the installed package: "
-            "clone the repository and run it there"
+            "the notebooks are not part of the installed package: clone the repository and run "
+            "dasr notebooks there"
         )
     finished = subprocess.run([sys.executable, "-m", "jupyterlab", str(folder)], check=False)
     raise typer.Exit(finished.returncode)

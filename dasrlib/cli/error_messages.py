@@ -1,4 +1,4 @@
-"""What the console's commands share: an example in the help, and errors in one sentence."""
+"""What the console's commands share: an example in the help, and errors as one sentence."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ def example(text: str) -> str:
     return f"Example:  {text}"
 
 
-def one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What went wrong, in one sentence and exit status 1, where it is the input's fault."""
+def report_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Print the errors that an input can cause as one sentence, with exit status 1."""
 
     @functools.wraps(command)
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except typer.Exit:  # a RuntimeError too, and no error
+        except typer.Exit:  # a subclass of RuntimeError, but not an error
             raise
         except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-            # OSError's own text is a tuple of number and reason; those of this library are
-            # sentences.
             typer.echo(f"dasr: {error}", err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
             typer.echo("dasr: interrupted", err=True)
             raise typer.Exit(130) from None
 
-    return told
+    return run

@@ -1,4 +1,4 @@
-"""dasr reproduce: the paper's tables and figures by one command each, resumed by the same line."""
+"""dasr reproduce: a command for each table and figure of the paper; run it again to resume."""
 
 from __future__ import annotations
 
@@ -8,39 +8,40 @@ from typing import Annotated, Literal
 
 import typer
 
-from dasrlib.cli.error_messages import example, one_sentence
+from dasrlib.cli.error_messages import example, report_errors
 
 app = typer.Typer(
-    no_args_is_help=True, help="The paper's tables and figures, from training to picture."
+    no_args_is_help=True, help="Train, measure and draw the paper's tables and figures."
 )
 
 Profile = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper.")]
-Folder = Annotated[
-    Path, typer.Option(help="Where the runs are kept, to be resumed; PROFILE inside it.")
-]
+Folder = Annotated[Path, typer.Option(help="Where the runs are kept, in a folder per profile.")]
 Dtype = Annotated[
     str | None,
     typer.Option(help="float32 or bfloat16; by default the faster one on this processor or GPU."),
 ]
 Minutes = Annotated[
-    float | None, typer.Option(help="Stop after so many; the same line goes on from there.")
+    float | None,
+    typer.Option(help="Stop after this many minutes. Run the same command again to resume."),
 ]
 
 
 @app.command(epilog=example("dasr reproduce ablation --profile laptop --seeds 0,1"))
-@one_sentence
+@report_errors
 def ablation(
     profile: Profile = "laptop",
     minutes: Minutes = None,
-    seeds: Annotated[str, typer.Option(help="Trainings of each model, as 0,1,2.")] = "0",
+    seeds: Annotated[
+        str, typer.Option(help="Random seeds, with commas between: 0,1 trains each model twice.")
+    ] = "0",
     encoder_recipe: Annotated[
         Literal["short", "moco"],
-        typer.Option(help="moco: teach the encoder with RGB input and MoCo's queue (§3.2.1)."),
+        typer.Option(help="moco: train the encoder as the paper does (RGB input, MoCo's queue)."),
     ] = "short",
     dtype: Dtype = None,
     folder: Folder = Path("runs"),
 ) -> None:
-    """Models 1 to 5 trained under one budget and measured on Set14: the ablation table (§4.2)."""
+    """Train Models 1 to 5 under one budget and measure them on Set14: the ablation (§4.2)."""
     from dasrlib import figures, profiles
     from dasrlib.acceleration.devices import describe_dtype, dtype_named, here
     from dasrlib.plots import ablation as draw
@@ -95,15 +96,15 @@ def ablation(
 
 
 @app.command(epilog=example("dasr reproduce recipes --profile laptop --minutes 30"))
-@one_sentence
+@report_errors
 def recipes(
     profile: Profile = "laptop",
     minutes: Minutes = None,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the trainings.")] = 0,
     dtype: Dtype = None,
     folder: Folder = Path("runs"),
 ) -> None:
-    """What a short contrastive schedule learns, one part changed at a time (§3.2.1)."""
+    """Train encoders with contrastive recipes that differ in one part, and probe them (§3.2.1)."""
     from dasrlib import figures, profiles
     from dasrlib.acceleration.devices import describe_dtype, dtype_named, here
     from dasrlib.studies import recipe_study
@@ -112,12 +113,10 @@ def recipes(
     typer.echo(describe_dtype(here(), asked))
     data = recipe_study.reproduce(profile, folder / profile / "recipes", minutes, seed, asked)
     if data is None:
-        typer.echo("stopped before the last trial: the same line goes on from there")
+        typer.echo("stopped before the last trial: run the same command again to resume")
         return
     if profiles.get(profile).is_plumbing:
-        typer.echo(
-            f"every trial ran; the numbers of the {profile} profile mean nothing and are not kept"
-        )
+        typer.echo(f"the numbers of the {profile} profile mean nothing and are not kept")
         return
     from dasrlib.plots import recipes as draw
 
@@ -136,29 +135,3 @@ def recipes(
         provenance=trials[-1]["provenance"],
     )
     typer.echo(str(path))
-
-
-@app.command(epilog=example("dasr reproduce pack runs/laptop/model4 carried"))
-@one_sentence
-def pack(
-    folder: Annotated[Path, typer.Argument(help="A run's folder, or one that holds several.")],
-    out: Annotated[Path, typer.Argument(help="Where the pieces and their manifest go.")],
-) -> None:
-    """Cut a run into pieces of at most 16 MB, to be carried to another machine."""
-    from dasrlib.records import pieces
-
-    for path in pieces.pack(folder, out):
-        typer.echo(f"{path}  {path.stat().st_size:,} bytes")
-
-
-@app.command(epilog=example("dasr reproduce unpack carried/model4.json runs/laptop/model4"))
-@one_sentence
-def unpack(
-    manifest: Annotated[Path, typer.Argument(help="The .json beside the pieces.")],
-    folder: Annotated[Path, typer.Argument(help="Where the run goes; new, or empty.")],
-) -> None:
-    """Check a run's pieces and put them together: the command that trained it goes on with it."""
-    from dasrlib.records import pieces
-
-    for path in pieces.unpack(manifest, folder):
-        typer.echo(f"{path}  {path.stat().st_size:,} bytes")

@@ -1,39 +1,36 @@
-"""Pictures in and out: samples, datasets, folders, single files; verified downloads."""
+"""Pictures in and out: datasets and folders, single files, crops, verified downloads (§4.1)."""
 
-from dasrlib.data.images import (
-    FORMATS,
-    SAMPLES,
-    SAVE_OPTIONS,
+from dasrlib.data.crops import centre_crop, crop_to_multiple
+from dasrlib.data.datasets import (
     Pictures,
     available,
-    centre_crop,
-    check_format,
     images,
-    load_bytes,
-    load_image,
     paths,
-    root,
-    save_image,
+    search_folders,
     split,
-    to_bytes,
-    training_split,
+    training_images,
+)
+from dasrlib.data.image_files import (
+    check_format,
+    load_image,
+    load_image_uint8,
+    save_image,
+    to_uint8,
 )
 
 __all__ = [
-    "FORMATS",
-    "SAMPLES",
-    "SAVE_OPTIONS",
     "Pictures",
     "available",
     "centre_crop",
     "check_format",
+    "crop_to_multiple",
     "images",
-    "load_bytes",
     "load_image",
+    "load_image_uint8",
     "paths",
-    "root",
     "save_image",
+    "search_folders",
     "split",
-    "to_bytes",
-    "training_split",
+    "to_uint8",
+    "training_images",
 ]

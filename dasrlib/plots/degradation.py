@@ -149,7 +149,7 @@ def radial_spectrum(picture: Tensor, bins: int = 64) -> tuple[np.ndarray, np.nda
 
     Returns the frequencies in cycles per pixel, 0 to 0.5, and the mean magnitudes there.
     """
-    magnitude, radius = _spectrum(picture)
+    magnitude, radius = spectrum(picture)
     edges = np.linspace(0, 0.5, bins + 1)
     which = np.digitize(radius.ravel(), edges) - 1
     inside = which < bins
@@ -159,8 +159,11 @@ def radial_spectrum(picture: Tensor, bins: int = 64) -> tuple[np.ndarray, np.nda
     return ((edges[1:] + edges[:-1]) / 2)[filled], total[filled] / count[filled]
 
 
-def _spectrum(picture: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Magnitude of the 2-D Fourier transform, frequency 0 in the middle, and the frequencies."""
+def spectrum(picture: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Magnitude of the 2-D Fourier transform of a picture (3, H, W), frequency 0 in the middle.
+
+    Returns it and the frequencies in cycles per pixel, (H, W) each.
+    """
     grey = picture.detach().float().cpu().mean(0).numpy()
     h, w = grey.shape
     # A picture's opposite borders do not meet; the window keeps that jump out of the spectrum.
@@ -178,11 +181,11 @@ def spectra(row: Mapping[str, Tensor], limit: float | None = None) -> Figure:
     figure = plt.figure(figsize=(1.9 * len(row) + 4.4, 4.2))
     grid = figure.add_gridspec(2, len(row) + 1, width_ratios=[*[1] * len(row), 2.3])
     curves = figure.add_subplot(grid[:, -1])
-    top = max(math.log10(_spectrum(picture)[0].max()) for picture in row.values())
+    top = max(math.log10(spectrum(picture)[0].max()) for picture in row.values())
     for i, (label, picture) in enumerate(row.items()):
         image_axes(figure.add_subplot(grid[0, i]), picture, label)
         ax = figure.add_subplot(grid[1, i])
-        log = np.log10(_spectrum(picture)[0] + 1e-6)
+        log = np.log10(spectrum(picture)[0] + 1e-6)
         ax.imshow(log, cmap="magma", vmin=top - 6, vmax=top, extent=(-0.5, 0.5, 0.5, -0.5))
         ax.set_aspect(picture.shape[-2] / picture.shape[-1])
         ax.set(xticks=[-0.5, 0, 0.5], yticks=[] if i else [-0.5, 0, 0.5])

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and what is asked before the work that makes them."""
+"""Files written whole or not at all, and the check before the work that makes them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from pathlib import Path
 def check_writable(
     path: str | Path, overwrite: bool = False, inputs: Iterable[str | Path] = ()
 ) -> Path:
-    """The path, its `~` expanded, if a file may be written there: call it before the work.
+    """Refuse a path that cannot or must not be written to; call it before the work.
 
     Args:
-        path: the file to write. Its folder must exist; a file is made there for a moment to try.
+        path: the file to write. Its folder must exist; a temporary file in it is made to try.
         overwrite: whether an existing file may be replaced.
-        inputs: the files that are read. None of them is ever written to, not even under another
-            path that leads to the same file. Names that are no files are passed over.
+        inputs: the files that are read. They are never written to, not even through another path to
+            the same file. Names of files that do not exist are ignored.
+
+    Returns:
+        The path, with `~` expanded.
 
     Raises:
         ValueError: the path is one of the inputs.
@@ -30,19 +33,21 @@ def check_writable(
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a folder: name a file in it, as {path / 'FILE'}")
         if not path.is_file():
-            raise OSError(f"{path} is no ordinary file: name another file")
+            raise OSError(f"{path} is not an ordinary file: name another file")
         read = (Path(name).expanduser() for name in inputs)
         if any(file.exists() and path.samefile(file) for file in read):
             raise ValueError(
                 f"{path} is an input, and an input is never written to: name another file"
             )
-    if os.path.lexists(path) and not overwrite:  # also a link that leads nowhere
+    if os.path.lexists(path) and not overwrite:  # also a broken link
         raise FileExistsError(
             f"{path} exists already: name another file, or replace it with --overwrite"
         )
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"no folder at {path.parent}: create it before {path.name}")
-    try:  # rights alone do not tell: a folder may belong to the system, a name may be too long
+        raise FileNotFoundError(
+            f"there is no folder {path.parent}: create it, or name another file"
+        )
+    try:  # permissions are not enough to know: the name may be too long, or the folder special
         _temporary_beside(path).unlink()
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -57,15 +62,14 @@ def _temporary_beside(path: Path) -> Path:
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; it takes the place of `path` when all went
-    well."""
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """A temporary file beside `path` to write to; it replaces `path` if there was no error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_beside(path)
     try:
         yield temporary
-        # mkstemp makes private files; the result gets the rights of any new file.
+        # mkstemp makes private files; give this one the permissions of any new file.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)

@@ -13,7 +13,7 @@ import torch
 
 
 def processor() -> str:
-    """The processor's name, as the system tells it."""
+    """The processor's name, as the system gives it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -24,8 +24,10 @@ def processor() -> str:
 
 
 def commit() -> str | None:
-    """The commit of the checkout dasrlib runs from, with "+" where files differ; None outside
-    one."""
+    """The commit of the checkout that dasrlib runs from, with "+" if files were changed.
+
+    None if dasrlib does not run from a checkout.
+    """
     here = Path(__file__).resolve().parent
 
     def git(*words: str) -> str:

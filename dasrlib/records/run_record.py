@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Generic, TypedDict, TypeVar
 
-from dasrlib.records.atomic_write import whole_file
+from dasrlib.records.atomic_write import atomic_write
 
 # A degradation is called by its kernel width σ in HR pixels, or by a word.
 Label = TypeVar("Label", float, str)
@@ -98,7 +98,7 @@ class RunRecord:
     def write(self, path: str | Path) -> Path:
         """Writes the record as json, whole or not at all; returns the path."""
         path = Path(path)
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
         return path
 

@@ -153,7 +153,7 @@ class Ablation:
             if left is not None and left <= 0:
                 return False
             if self.images is None:
-                self.images = training.load_images(self.profile)
+                self.images = data.training_images(self.profile.data, self.profile.held_out)
             run = training.Run(
                 self.path(model, seed), model, self.profile, SCALE, self.space, seed, self.images,
                 self.device, self.dtype,

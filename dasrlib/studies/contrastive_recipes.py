@@ -32,7 +32,7 @@ MOCO_1024 = replace(MOCO, queue_size=1024, momentum=0.99)
 
 
 @dataclass(frozen=True)
-class Trial:
+class TitledRecipe:
     """A row of the study: a recipe, and its title in the figures."""
 
     title: str
@@ -40,40 +40,46 @@ class Trial:
 
 
 TRIALS = {
-    "moco": Trial("MoCo, queue 1024", MOCO_1024),
-    "moco-both": Trial("MoCo, and the batch as negatives", replace(MOCO_1024, negatives="both")),
-    "moco-groupnorm": Trial("MoCo, with GroupNorm", replace(MOCO_1024, batchnorm="group")),
-    "moco-high-pass": Trial("MoCo, high-pass input", replace(MOCO_1024, encoder_input="high-pass")),
-    "short": Trial("short", IN_BATCH),
-    "short-rgb": Trial("short, RGB input", replace(IN_BATCH, encoder_input="rgb")),
-    "short-unnormalised": Trial(
+    "moco": TitledRecipe("MoCo, queue 1024", MOCO_1024),
+    "moco-both": TitledRecipe(
+        "MoCo, and the batch as negatives", replace(MOCO_1024, negatives="both")
+    ),
+    "moco-groupnorm": TitledRecipe("MoCo, with GroupNorm", replace(MOCO_1024, batchnorm="group")),
+    "moco-high-pass": TitledRecipe(
+        "MoCo, high-pass input", replace(MOCO_1024, encoder_input="high-pass")
+    ),
+    "short": TitledRecipe("short", IN_BATCH),
+    "short-rgb": TitledRecipe("short, RGB input", replace(IN_BATCH, encoder_input="rgb")),
+    "short-unnormalised": TitledRecipe(
         "short, not divided by the deviation",
         replace(IN_BATCH, encoder_input="high-pass-unnormalised"),
     ),
-    "short-queue": Trial(
+    "short-queue": TitledRecipe(
         # Old keys can pass no gradient, and need an encoder of their own: MoCo but for the input
         # and the temperature.
         "short, with a queue",
         replace(MOCO_1024, encoder_input="high-pass", temperature=IN_BATCH.temperature),
     ),
-    "short-no-key-gradient": Trial(
+    "short-no-key-gradient": TitledRecipe(
         "short, no gradient through the keys", replace(IN_BATCH, key_gradient=False)
     ),
-    "short-split": Trial("short, BatchNorm apart", replace(IN_BATCH, batchnorm="split")),
-    "short-groupnorm": Trial("short, GroupNorm", replace(IN_BATCH, batchnorm="group")),
-    "short-tau-0.07": Trial("short, τ = 0.07", replace(IN_BATCH, temperature=paper.TEMPERATURE)),
-    "short-tau-0.3": Trial("short, τ = 0.3", replace(IN_BATCH, temperature=0.3)),
-    "short-two-pictures": Trial(
+    "short-split": TitledRecipe("short, BatchNorm apart", replace(IN_BATCH, batchnorm="split")),
+    "short-groupnorm": TitledRecipe("short, GroupNorm", replace(IN_BATCH, batchnorm="group")),
+    "short-tau-0.07": TitledRecipe(
+        "short, τ = 0.07", replace(IN_BATCH, temperature=paper.TEMPERATURE)
+    ),
+    "short-tau-0.3": TitledRecipe("short, τ = 0.3", replace(IN_BATCH, temperature=0.3)),
+    "short-two-pictures": TitledRecipe(
         "short, positives from two pictures", replace(IN_BATCH, positives="same-degradation")
     ),
-    "short-rgb-two-pictures": Trial(
+    "short-rgb-two-pictures": TitledRecipe(
         "RGB input, positives from two pictures",
         replace(IN_BATCH, encoder_input="rgb", positives="same-degradation"),
     ),
-    "labels-rgb": Trial(
+    "labels-rgb": TitledRecipe(
         "labels, RGB input", replace(IN_BATCH, encoder_input="rgb", supervised=True)
     ),
-    "labels-high-pass": Trial("labels, high-pass input", replace(IN_BATCH, supervised=True)),
+    "labels-high-pass": TitledRecipe("labels, high-pass input", replace(IN_BATCH, supervised=True)),
 }
 # §4.3's degradations: does noise survive the division by the deviation?
 NOISY_TRIALS = {key: TRIALS[key] for key in ("moco", "short", "short-rgb", "short-unnormalised")}

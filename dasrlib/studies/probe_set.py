@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from dasrlib import probes
-from dasrlib.data import Pictures
-from dasrlib.degradation import Degradations, crop_to_multiple, degrade
+from dasrlib.data import Pictures, crop_to_multiple
+from dasrlib.degradation import Degradations, degrade
 
 Represent = Callable[[Tensor], Tensor]
 

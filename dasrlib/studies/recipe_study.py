@@ -21,7 +21,7 @@ from dasrlib.acceleration.devices import here
 from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Profile
 from dasrlib.records import provenance
-from dasrlib.records.atomic_write import whole_file
+from dasrlib.records.atomic_write import atomic_write
 from dasrlib.representation import Encoder
 from dasrlib.studies.contrastive_recipes import NOISY_TRIALS, TRIALS, schedule, train
 from dasrlib.studies.probe_set import WIDTHS, ProbeSet, Represent
@@ -129,7 +129,7 @@ class RecipeStudy:
                     return None
                 bar.set_description(name)
                 rows[name] = self._row(name, baselines, patches, probe_sets, bar)
-                with whole_file(self._path(name)) as temporary:
+                with atomic_write(self._path(name)) as temporary:
                     temporary.write_text(json.dumps(rows[name], indent=1) + "\n")
         return [rows[name] for name in names]
 
@@ -177,7 +177,7 @@ def reproduce(
         unseen = [(name, picture[:, :96, :96]) for name, picture in unseen]
         images: tuple[data.Pictures, data.Pictures] = unseen[3:], unseen[:3]
     else:
-        images = training.load_images(chosen)
+        images = data.training_images(chosen.data, chosen.held_out)
     started, found = time.monotonic(), {}
     for noisy in (False, True):
         left = None if minutes is None else minutes - (time.monotonic() - started) / 60

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dasrlib.data import Pictures
-from dasrlib.degradation import Degradations, crop_to_multiple, degrade
+from dasrlib.data import Pictures, crop_to_multiple
+from dasrlib.degradation import Degradations, degrade
 from dasrlib.evaluation import device_of, psnr_y
 from dasrlib.network import BlindSR
 

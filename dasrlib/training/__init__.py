@@ -1,6 +1,5 @@
 """§4.1 Training in two stages: run, step, patches, and the CUDA graph of a step."""
 
-from dasrlib.training.patches import load_images as load_images
 from dasrlib.training.run import Run as Run
 from dasrlib.training.run_folder import identity as identity
 from dasrlib.training.run_folder import require_same_settings as require_same_settings

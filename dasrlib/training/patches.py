@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import torch
 from torch import Tensor
 
-from dasrlib import data
 from dasrlib.acceleration.devices import to_device
-from dasrlib.data import Pictures
-from dasrlib.profiles import Profile
-
-
-def load_images(profile: Profile) -> tuple[Pictures, Pictures]:
-    """The profile's pictures: those to train on, as uint8, and those held out for choices."""
-    train: list[tuple[str, Tensor]] = []
-    held_out: list[tuple[str, Tensor]] = []
-    # Decoding a picture takes longer than reading it, and leaves other cores free.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for i, name in enumerate(profile.data):
-            # Held out of the first dataset alone; the others are for training.
-            more, out = data.split(data.paths(name), held_out=profile.held_out if i == 0 else 0)
-            train += zip((path.stem for path in more), pool.map(data.load_bytes, more), strict=True)
-            held_out += [(path.stem, data.load_image(path)) for path in out]
-    return train, held_out
+from dasrlib.data import Pictures, to_uint8
 
 
 def cut(picture: Tensor, top: int, left: int, patch: int, turn: int) -> Tensor:
@@ -64,7 +45,7 @@ class PatchPairs:
         storage = self._storage_device(sizes)
         self.pixels = torch.empty(int(sizes.sum()), dtype=torch.uint8, device=storage)
         for start, (_, image) in zip(self.picture_starts.tolist(), images, strict=True):
-            self.pixels[start : start + image.numel()] = data.to_bytes(image).flatten()
+            self.pixels[start : start + image.numel()] = to_uint8(image).flatten()
 
     def _storage_device(self, sizes: Tensor) -> torch.device:
         """The device where the pictures fit there, else the CPU: then patches travel, as uint8."""

@@ -21,14 +21,15 @@ from tqdm.auto import tqdm
 
 from dasrlib import data, evaluation, paper, profiles, weights
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, here
-from dasrlib.degradation import DegradationSpace, crop_to_multiple
+from dasrlib.data import Pictures, centre_crop, crop_to_multiple
+from dasrlib.degradation import DegradationSpace
 from dasrlib.network import build_for_profile
 from dasrlib.profiles import Profile, Stage
 from dasrlib.records import provenance
 from dasrlib.records.run_record import LogRow, RunRecord
 from dasrlib.representation import ContrastiveLearner, Encoder
 from dasrlib.training.cuda_graph import CudaGraphStep
-from dasrlib.training.patches import PatchPairs, load_images
+from dasrlib.training.patches import PatchPairs
 from dasrlib.training.run_folder import RunFolder, identity
 from dasrlib.training.step import Batch, Losses, LossMeter, Step, sample_batch, train_stage
 
@@ -85,7 +86,7 @@ class Run:
         scale: int = 4,
         space: DegradationSpace | None = None,
         seed: int = 0,
-        images: tuple[data.Pictures, data.Pictures] | None = None,
+        images: tuple[Pictures, Pictures] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         graph: bool = True,
@@ -118,7 +119,7 @@ class Run:
         self.step: Step | None = None
         self.iteration, self.minutes, self.losses = 0, 0.0, LossMeter(self.device)
 
-        train, held_out = images or load_images(self.profile)
+        train, held_out = images or data.training_images(self.profile.data, self.profile.held_out)
         self.patches = PatchPairs(train, self.profile.patch * scale, self.device)
         smallest = 2 * scale + 11  # what SSIM's window needs after shaving
         for name, image in held_out:
@@ -128,7 +129,7 @@ class Run:
                     f"too small to measure: each side must be at least {smallest} pixels"
                 )
         self.held_out = [
-            (name, data.centre_crop(crop_to_multiple(image, scale), VALIDATION_CROP))
+            (name, centre_crop(crop_to_multiple(image, scale), VALIDATION_CROP))
             for name, image in held_out
         ]
         if stored:

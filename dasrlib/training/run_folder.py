@@ -12,7 +12,7 @@ import torch
 
 from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Profile
-from dasrlib.records.atomic_write import whole_file
+from dasrlib.records.atomic_write import atomic_write
 from dasrlib.records.run_record import LogRow
 
 
@@ -74,7 +74,7 @@ class RunFolder:
 
     def save(self, settings: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """A checkpoint, written whole or not at all."""
-        with whole_file(self.checkpoint) as temporary:
+        with atomic_write(self.checkpoint) as temporary:
             torch.save({"identity": json.dumps(settings), **state}, temporary)
 
     def log(self) -> list[LogRow]:
@@ -93,5 +93,5 @@ class RunFolder:
     def cut_log(self, iteration: int) -> None:
         """Removes what the log says of later iterations than this one."""
         kept = [record for record in self.log() if record["iteration"] <= iteration]
-        with whole_file(self.log_path) as temporary:
+        with atomic_write(self.log_path) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))

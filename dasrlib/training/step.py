@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dasrlib import paper
 from dasrlib.acceleration.devices import fastest_layout, to_device
 from dasrlib.degradation import DegradationSpace, degrade
 from dasrlib.network import BlindSR, DegradationEncoder
@@ -101,7 +102,7 @@ class Step:
         # A CUDA graph would repeat a rate that is a number for ever.
         rate = torch.zeros((), device=self.device) if cuda else 0.0
         self.optimizer = torch.optim.Adam(
-            parameters, rate, betas=(0.9, 0.999), fused=True, capturable=cuda
+            parameters, rate, betas=paper.ADAM_BETAS, fused=True, capturable=cuda
         )
 
     def set_learning_rate(self, rate: float) -> None:

@@ -56,6 +56,10 @@ Framed()
 """
 
 
+# A book is built once, whoever asks.
+pytestmark = pytest.mark.xdist_group("book")
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess]:
     """A clone with a small notebook in the place of each, its book, and what was printed."""
@@ -73,7 +77,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
         "import ipywidgets\nfrom tqdm.auto import tqdm\nlist(tqdm([1]))\nipywidgets.IntSlider()",
         FRAME,
     )
-    line = [sys.executable, "-m", "dasrlib.book", "--root", str(clone)]
+    line = [sys.executable, "-m", "dasrlib.book", "--root", str(clone), "--profile", "smoke"]
     return clone, subprocess.run(line, capture_output=True, text=True)
 
 
@@ -84,6 +88,8 @@ def test_builds_a_book_that_needs_no_network(
     assert (run.returncode, run.stderr) == (0, "")
     assert "00_quickstart" in run.stdout
     assert (clone / "build/report/html/index.html").as_uri() in run.stdout
+    if shutil.which("dasr", path=str(Path(sys.executable).parent)):
+        assert re.search(r"enlarge a photograph: +\S*dasr upscale photo.jpg", run.stdout)
 
     html = clone / "build/report/html"
     page = (html / "notebooks/00_quickstart.html").read_text(encoding="utf-8")
@@ -103,6 +109,7 @@ def test_builds_a_book_that_needs_no_network(
     for name in [*pages, "api/dasrlib.network", "api/dasrlib.records.figure_record"]:
         text = (html / f"{name}.html").read_text(encoding="utf-8")
         assert "{{" not in text  # a number that was not filled in
+        assert "The numbers on these pages mean nothing" in text
         assert 'src="http' not in text
         assert 'rel="stylesheet" href="http' not in text
 
@@ -156,13 +163,15 @@ def test_a_control_leaves_its_first_frame_and_a_note(
 def test_names_the_notebook_that_failed_and_runs_the_others(
     clone: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "build_book", lambda folder: True)
+    monkeypatch.setattr(build, "build_book", lambda folder, banner: True)
     write_notebook(clone, "00_breaks", 'raise ValueError("kernel size must be odd, got 20")')
     write_notebook(clone, "01_works", "seed")
     assert build.main(["--root", str(clone)]) == 1
     printed = capfd.readouterr()
-    assert "FAILED" in printed.out.splitlines()[1]
-    assert printed.out.splitlines()[2].startswith("01_works")
+    states = dict(re.findall(r"^(0\w+) .* s   (\w+)$", printed.out, re.M))
+    assert states == {"00_breaks": "FAILED", "01_works": "ok"}
+    text = (clone / "build/report/notebooks/01_works.ipynb").read_text()
+    assert '"profile = \\"laptop\\"\\n"' in text  # where nobody asks for another
     assert "00_breaks failed" in printed.err
     assert "ValueError: kernel size must be odd, got 20" in printed.err
 

@@ -38,24 +38,30 @@ def test_a_good_book_has_no_mistake(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("planted", "mistake"),
     [
-        ('<a href="three.html">three</a>', "'three.html' leads to a file that is not there"),
-        ('<a href="deep">a folder</a>', "'deep' leads to a file that is not there"),
-        ('<a href="#nowhere">down</a>', "'#nowhere' leads to a place that is not on that page"),
-        ('<a href="deep/two.html#top">two</a>', "#top' leads to a place that is not on that page"),
-        ('<img src="lost.png" alt="A cat">', "'lost.png' leads to a file that is not there"),
-        ('<script src="lost.js"></script>', "'lost.js' leads to a file that is not there"),
+        ('<a href="three.html">three</a>', "'three.html' leads to a file that does not exist"),
+        ('<a href="deep">a folder</a>', "'deep' leads to a file that does not exist"),
+        ('<a href="#nowhere">down</a>', "'#nowhere' leads to an anchor that is not on that page"),
+        (
+            '<a href="deep/two.html#top">two</a>',
+            "#top' leads to an anchor that is not on that page",
+        ),
+        ('<img src="lost.png" alt="A cat">', "'lost.png' leads to a file that does not exist"),
+        ('<script src="lost.js"></script>', "'lost.js' leads to a file that does not exist"),
         ('<a href="../outside.html">out</a>', "'../outside.html' leads out of the book"),
         ('<a href="/deep/two.html">root</a>', "starts at the root of a site"),
-        ('<a href="http://arxiv.org/">plain</a>', "'http://arxiv.org/' is no whole https address"),
-        ('<a href="https://">none</a>', "'https://' is no whole https address"),
-        ('<a href="https://arxiv org/abs">space</a>', "is no whole https address"),
-        ('<a href="https://[arxiv">bracket</a>', "is no address"),
-        ('<a href="//arxiv.org/">no scheme</a>', "is no whole https address"),
-        ('<img src="a%20figure.png">', "has no text that says what it shows"),
-        ('<img src="a%20figure.png" alt="">', "has no text that says what it shows"),
-        ('<img src="a%20figure.png" alt="../_images/0f3a.png">', "has no text that says"),
-        ("<h4>Too deep</h4>", "has a heading of level 4 right under one of level 2"),
-        ("<h1>Again</h1>", "has 2 headings of the first level, not one"),
+        (
+            '<a href="http://arxiv.org/">plain</a>',
+            "'http://arxiv.org/' is not a complete https address",
+        ),
+        ('<a href="https://">none</a>', "'https://' is not a complete https address"),
+        ('<a href="https://arxiv org/abs">space</a>', "is not a complete https address"),
+        ('<a href="https://[arxiv">bracket</a>', "is not an address"),
+        ('<a href="//arxiv.org/">no scheme</a>', "is not a complete https address"),
+        ('<img src="a%20figure.png">', "has no alt text"),
+        ('<img src="a%20figure.png" alt="">', "has no alt text"),
+        ('<img src="a%20figure.png" alt="../_images/0f3a.png">', "has no alt text"),
+        ("<h4>Too deep</h4>", "a heading of level 4 follows one of level 2"),
+        ("<h1>Again</h1>", "has 2 headings of level 1, expected one"),
     ],
 )
 def test_a_planted_mistake_is_found_and_is_the_only_one(
@@ -71,7 +77,9 @@ def test_a_page_without_a_language_is_found(tmp_path: Path) -> None:
     folder = book(tmp_path)
     two = folder / "deep" / "two.html"
     two.write_text(two.read_text().replace(' lang="en"', ""))
-    assert proofreading.proofread(folder) == ["deep/two.html: does not say its language"]
+    assert proofreading.proofread(folder) == [
+        "deep/two.html: the page has no language: give its html element a lang"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -40,11 +40,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name == "browser":
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("browser"))  # one JupyterLab, one at a time
 
 
 @pytest.fixture(scope="session")
 def jupyterlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    """The server, on a copy of the notebooks with the smoke profile."""
+    """The server, on a copy of the notebooks, in the smoke profile."""
     pytest.importorskip("playwright", reason="Playwright is not installed")
     pytest.importorskip("jupyterlab", reason="Jupyter is not installed")
     if chromium() is None:
@@ -52,7 +53,6 @@ def jupyterlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     from jupyterlab_process import JupyterLab
 
     server = JupyterLab(tmp_path_factory.mktemp("jupyterlab"))
-    server.set_profile("smoke")
     yield server
     server.stop()
 

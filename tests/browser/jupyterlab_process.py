@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import shutil
 import subprocess
@@ -75,6 +74,7 @@ class JupyterLab:
         environment |= {name: str(self.home / folder) for name, folder in names.items()}
         environment["JUPYTER_TOKEN"] = self.token
         environment["JUPYTER_PREFER_ENV_PATH"] = "1"
+        environment["DASR_PROFILE"] = "smoke"
         # PyTorch's threads sleep while they wait: the browser needs the cores as well.
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         environment["PYTHONPATH"] = os.pathsep.join(
@@ -104,22 +104,6 @@ class JupyterLab:
         with opener.open(request, timeout=30) as answer:
             body = answer.read()
         return json.loads(body) if body else None
-
-    def set_profile(self, profile: str) -> None:
-        """What a student does first: another profile in the parameters cell of every notebook."""
-        for path in self.folder.glob("*.ipynb"):
-            notebook = json.loads(path.read_text(encoding="utf-8"))
-            (cell,) = (
-                cell
-                for cell in notebook["cells"]
-                if "parameters" in cell["metadata"].get("tags", [])
-            )
-            source = "".join(cell["source"])
-            cell["source"] = re.sub(
-                r'^profile = "\w+"', f'profile = "{profile}"', source, flags=re.M
-            )
-            assert f'profile = "{profile}"' in cell["source"], f"{path.name} has no profile"
-            path.write_text(json.dumps(notebook, ensure_ascii=False), encoding="utf-8")
 
     def write(self, name: str, cells: Sequence[str]) -> None:
         """A new notebook, NAME.ipynb, of code cells."""

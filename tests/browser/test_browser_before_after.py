@@ -16,7 +16,7 @@ from lab import Lab, Picture, Widget, drag, until
 from playwright.sync_api import FilePayload, Locator, expect
 
 HANDLE = 24  # CSS pixels on each side of the divider that its handle and its focus ring can cover
-LONG = 120_000  # milliseconds for an enlargement, on a machine that trains at the same time
+LONG = 120_000  # milliseconds for an upscaling, on a machine that trains at the same time
 
 # Installed in the page: remembers when, after the first key or mouse event, the canvas had other
 # pixels than before.
@@ -98,7 +98,7 @@ class BeforeAfter:
 
     def finish(self, picture: str, size: str) -> None:
         """Until this picture is finished, and no part of it waits in the dark any more."""
-        label = re.compile(f"^{re.escape(picture)}, enlarged to {size} pixels")
+        label = re.compile(f"^{re.escape(picture)}, upscaled to {size} pixels")
         expect(self.canvas.locator).to_have_attribute("aria-label", label, timeout=LONG)
         expect(self.stage).to_have_text("finished", timeout=LONG)
         assert self.bar.evaluate("it => it.value") == 1
@@ -228,7 +228,7 @@ def test_both_sides_zoom_together(shown: BeforeAfter) -> None:
     expect(zoom).to_have_text(percent)
 
 
-def test_an_uploaded_picture_is_enlarged(shown: BeforeAfter) -> None:
+def test_an_uploaded_picture_is_upscaled(shown: BeforeAfter) -> None:
     before = shown.canvas.pixels()
     shown.upload("stripes.png", stripes())
     shown.finish("stripes.png", "384 by 256")
@@ -246,23 +246,23 @@ def test_an_uploaded_picture_is_enlarged(shown: BeforeAfter) -> None:
 
 
 def test_a_larger_upload_can_be_cancelled_and_started_again(shown: BeforeAfter) -> None:
-    expect(shown.button("cancel the enlargement")).to_be_hidden()
+    expect(shown.button("cancel the upscaling")).to_be_hidden()
     shown.upload("large.png", stripes(700, 500))
-    label = re.compile("^large.png, enlarged to 2800 by 2000 pixels")
+    label = re.compile("^large.png, upscaled to 2800 by 2000 pixels")
     expect(shown.canvas.locator).to_have_attribute("aria-label", label, timeout=LONG)
-    expect(shown.stage).to_have_text(re.compile(r"^enlarging.*\d+ %"), timeout=LONG)
-    shown.button("cancel the enlargement").click()
+    expect(shown.stage).to_have_text(re.compile(r"^upscaling.*\d+ %"), timeout=LONG)
+    shown.button("cancel the upscaling").click()
     expect(shown.stage).to_have_text("cancelled")
-    expect(shown.button("cancel the enlargement")).to_be_hidden()
+    expect(shown.button("cancel the upscaling")).to_be_hidden()
     assert 0 < shown.bar.evaluate("it => it.value") < 1
     shown.widget.screenshot("before-after-cancelled")
     bicubic, dasr = shown.sides()
     middle = slice(bicubic.shape[1] // 2 - 100, bicubic.shape[1] // 2 + 100)
-    # Nothing more is enlarged: what was not reached waits in the dark.
+    # Nothing more is upscaled: what was not reached waits in the dark.
     assert dasr[-60:, middle].mean() < 0.7 * bicubic[-60:, middle].mean()
-    shown.button("start the enlargement again").click()
+    shown.button("start the upscaling again").click()
     expect(shown.stage).to_have_text(re.compile(r"%\)$"))
-    shown.button("cancel the enlargement").click()
+    shown.button("cancel the upscaling").click()
     expect(shown.stage).to_have_text("cancelled")
 
 
@@ -282,8 +282,8 @@ def test_a_screen_reader_finds_names_for_all_it_meets(shown: BeforeAfter) -> Non
     root = shown.widget.root
     name = "divider between bicubic and DASR"
     expect(root.get_by_role("slider", name=name, exact=True)).to_have_count(1)
-    expect(root.get_by_role("img", name=re.compile("^motorcycle, enlarged"))).to_have_count(1)
-    expect(root.get_by_role("progressbar", name="enlargement")).to_have_count(1)
+    expect(root.get_by_role("img", name=re.compile("^motorcycle, upscaled"))).to_have_count(1)
+    expect(root.get_by_role("progressbar", name="upscaling")).to_have_count(1)
     expect(root.get_by_role("combobox", name=re.compile("picture"))).to_have_count(1)
     for name in ("zoom in", "zoom out", "the whole picture"):
         expect(shown.button(name)).to_have_count(1)

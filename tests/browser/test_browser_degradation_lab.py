@@ -18,7 +18,7 @@ LR = "the picture, blurred"
 FAILING = """
 import ipywidgets
 from dasrlib.plots import degradation as draw
-from dasrlib.widgets import Frame
+from dasrlib.widgets import InteractiveFigure
 import torch
 
 slider = ipywidgets.FloatSlider(description="width", max=5)
@@ -29,8 +29,9 @@ def compute():
         raise ValueError(f"width {slider.value} is more than 2")
     shown.value = f"<b>the width is {slider.value}</b>"
 
-frame = Frame([slider], [shown], lambda: draw.pictures({"grey": torch.full((3, 8, 8), 0.5)}))
-frame.answer([slider], compute)
+grey = {"grey": torch.full((3, 8, 8), 0.5)}
+frame = InteractiveFigure([slider], [shown], lambda: draw.pictures(grey))
+frame.on_change([slider], compute)
 frame
 """
 

@@ -180,9 +180,9 @@ def test_arrow_keys_walk_through_the_points(widget: Widget) -> None:
     ):  # fmt: skip
         press(key)
         chosen(widget, names[number])
-    # What a screen reader is told: the focus is on the map, and there on this point.
-    told = "it => document.getElementById(it.getAttribute('aria-activedescendant'))?.ariaLabel"
-    assert widget.find(DRAWING).evaluate(told) == names[0]
+    # What a screen reader says: the focus is on the map, and there on this point.
+    active = "it => document.getElementById(it.getAttribute('aria-activedescendant'))?.ariaLabel"
+    assert widget.find(DRAWING).evaluate(active) == names[0]
     expect(widget.find(DRAWING)).to_be_focused()
 
 

@@ -16,7 +16,17 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from dasrlib import cli, data, degradation, evaluation, figures, inference, training, weights
+from dasrlib import (
+    cli,
+    data,
+    degradation,
+    evaluation,
+    figures,
+    inference,
+    paper,
+    training,
+    weights,
+)
 from dasrlib.cli import app
 
 WEIGHTS = "laptop/model4-x4-iso"
@@ -60,8 +70,6 @@ def test_the_commands_are_those_promised():
         ("notebooks",),
         ("reproduce", "ablation"),
         ("reproduce", "recipes"),
-        ("reproduce", "pack"),
-        ("reproduce", "unpack"),
         ("data", "list"),
         ("data", "get"),
         ("data", "weights"),
@@ -107,8 +115,8 @@ def test_degrade_upscale_evaluate(tmp_path, photo):
         *("evaluate", "--images", folder, "--sigma", 0, "--sigma", 1.2),
         *("--out", tmp_path / "rows.json"),
     )
-    assert "1 pictures" in said or "1 picture" in said
     assert said.startswith("computing in float32\n")
+    assert f"{folder}, 1 picture, ×4" in said
     assert WEIGHTS in said
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert [(row["system"], row["degradation"]) for row in rows] == [
@@ -143,7 +151,8 @@ def test_evaluate_shows_the_printed_row_for_a_dataset(monkeypatch, photo, tmp_pa
     monkeypatch.setenv("DASR_DATA", str(tmp_path / "datasets"))
     said = dasr("evaluate", "--images", "Set5", "--sigma", 3.6)
     assert "as printed (Table 2)" in said
-    assert "31.4" in said or "as printed" in said.splitlines()[-1]
+    printed = paper.table2(4)["DASR"]["Set5"][3.6]
+    assert said.splitlines()[-1].split()[-1] == f"{printed:.2f}"
     assert "as printed" not in dasr("evaluate", "--images", "Set5", "--sigma", 3.5)
 
 
@@ -169,7 +178,7 @@ KEPT = {
     "rows": ("evaluate", "--images", "set", "--out", "rows.json"),
 }
 NEVER = {
-    "enlarged onto itself": ("upscale", "photo.png", "./photo.png"),
+    "upscaled onto itself": ("upscale", "photo.png", "./photo.png"),
     "through a link": ("upscale", "photo.png", "link.png"),
     "degraded onto itself": ("degrade", "link.png", "photo.png"),
     "rows onto weights": (
@@ -203,8 +212,16 @@ def test_an_existing_file_is_kept(case, desk, idle):
     said = dasr(*KEPT[case], code=1)
     assert len(said.splitlines()) == 1
     assert re.match(r"dasr: \S+ exists already: name another file, or .*--overwrite", said)
-    # Who gave two pictures to be enlarged is told what was understood.
+    # A second picture was taken for the output, and the message says so.
     assert ("the second name is the output" in said) == (case == "a glob of two")
+    assert contents(desk) == before
+
+
+def test_upscale_takes_one_picture(desk, idle):
+    before = contents(desk)
+    said = dasr("upscale", *sorted(desk.glob("*.png")), "--overwrite", code=1)
+    assert said.startswith("dasr: upscale takes one picture and one output, got 4 files: ")
+    assert said.endswith("run dasr upscale once for each\n")
     assert contents(desk) == before
 
 
@@ -232,8 +249,8 @@ def test_an_input_is_never_written_to(case, words, desk, idle):
     ("words", "sentence"),
     [
         (("upscale", "photo.png", "set"), "set is a folder: name a file in it"),
-        (("upscale", "photo.png", "no/a.png"), "no folder at no: create it before a.png"),
-        (("degrade", "photo.png", "no/a.png"), "no folder at no: create it before a.png"),
+        (("upscale", "photo.png", "no/a.png"), "there is no folder no: create it, or"),
+        (("degrade", "photo.png", "no/a.png"), "there is no folder no: create it, or"),
         (("degrade", "photo.png", "a.xyz"), "cannot write a.xyz: expected an extension"),
         (("evaluate", "--images", "set", "--out", "set"), "set is a folder: name a file in it"),
         (("upscale", "wide.png", "a.webp"), "cannot write a.webp of 16400×12 pixels: WEBP holds"),

@@ -114,6 +114,7 @@ fused.da_conv2d_backward(x, x, kernels, weight, v, x)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton's compiler runs on Linux")
 @pytest.mark.parametrize("chip", [80, 90])
+@pytest.mark.slow
 def test_kernels_compile_for_a_gpu_without_one(chip, tmp_path):
     script = tmp_path / "compile.py"
     script.write_text(COMPILE.replace("CHIP", str(chip)))

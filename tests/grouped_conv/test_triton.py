@@ -17,7 +17,7 @@ from dasrlib.profiles import Sizes
 
 GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"
-pytestmark = [pytest.mark.gpu] if GPU else []
+pytestmark = [pytest.mark.slow, *([pytest.mark.gpu] if GPU else [])]
 
 CONTIGUOUS, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
 # ‖out − exact‖ / ‖exact‖: what a rounding of the result costs, and a margin for the order of sums.

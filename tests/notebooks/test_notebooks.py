@@ -6,8 +6,11 @@ import ast
 import re
 from pathlib import Path
 
+import prose
 import pytest
 import solutions
+
+from dasrlib.book import build
 
 # A machine may have a GPU for the other tests, and no Jupyter.
 nbformat = pytest.importorskip("nbformat", reason="Jupyter is not installed")
@@ -15,6 +18,7 @@ nbformat = pytest.importorskip("nbformat", reason="Jupyter is not installed")
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 LONGEST_CELL = 25
+EXERCISE = re.compile(r"^(?:\*\*(\d+)\.\*\*|(\d+)\.) ", re.MULTILINE)
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -77,6 +81,42 @@ def test_folded_solutions_are_python(path: Path) -> None:
 
 
 @every_notebook
+def test_leads_to_the_notebooks_beside_it(path: Path) -> None:
+    top = cells(path, "markdown")[0].source
+    number = int(path.name[:2])
+    beside = [p.name for p in NOTEBOOKS if abs(int(p.name[:2]) - number) == 1]
+    assert [name for name in beside if f"]({name})" not in top] == []
+
+
+@every_notebook
+def test_every_picture_has_words_for_those_who_do_not_see_it(path: Path) -> None:
+    found = [p for cell in cells(path, "markdown") for p in prose.PICTURE.finditer(cell.source)]
+    assert found
+    for picture in found:
+        html = re.search(r'alt="(.*?)"', picture[2] or "")
+        alt = picture[1] or (html[1] if html else "")
+        assert len(alt.split()) >= 3, f"say what is to be seen: {picture[0]}"
+
+
+@every_notebook
+def test_every_exercise_has_a_solution(path: Path) -> None:
+    """A fold for each, or one fold for the block with a piece of code for each.
+
+    A fold of its own may be an argument in words: not every question is for a computer.
+    """
+    asked = prose.blocks("\n\n".join(cell.source for cell in cells(path, "markdown")))[1]
+    assert asked
+    for block in asked:
+        numbers = [int(a or b) for a, b in EXERCISE.findall(solutions.FOLDED.sub("", block))]
+        assert numbers == list(range(1, len(numbers) + 1)), block
+        folds = solutions.FOLDED.findall(block)
+        assert all(solutions.PYTHON.search(f) or len(f.split()) >= 20 for f in folds), block
+        pieces = solutions.PYTHON.findall(block)
+        assert numbers, block
+        assert len(folds) == len(numbers) or (len(folds) == 1 and len(pieces) == len(numbers))
+
+
+@every_notebook
 def test_solutions_leave_the_notebooks_names_alone(path: Path) -> None:
     """Whoever writes a solution down and reads on has `model` or `lr` as the next cell needs it.
 
@@ -85,35 +125,38 @@ def test_solutions_leave_the_notebooks_names_alone(path: Path) -> None:
     assert solutions.taken(nbformat.read(path, as_version=4)) == []
 
 
+def executed(path: Path, folder: Path) -> list:
+    """The code cells of a notebook that ran in the smoke profile, its solutions among them."""
+    copy = folder / "notebooks" / path.name
+    copy.parent.mkdir()
+    nbformat.write(solutions.as_cells(nbformat.read(path, as_version=4)), copy)
+    run = build.execute(copy, folder / path.name, "smoke")
+    written = [c for c in nbformat.read(folder / path.name, as_version=4).cells if "outputs" in c]
+    assert written, run.error
+    return written
+
+
+def failure(cell: nbformat.NotebookNode) -> str | None:
+    """What went wrong in an executed cell: its traceback, or that it never ran."""
+    for output in cell.outputs:
+        if output.output_type == "error":
+            return build.ANSI_COLOUR.sub("", "\n".join(output.traceback))
+    return "it was not reached" if cell.execution_count is None else None
+
+
 @every_notebook
 @pytest.mark.notebook
-def test_runs_in_the_smoke_profile(path: Path, executed) -> None:
-    """The reader's own cells, one after another.
-
-    The solutions run in between, in the same kernel: one execution, since a CI's minutes go into
-    executing. What a solution names is forgotten after it, so no cell can lean on one; what it
-    changes *within* an object stays changed, as it would for a reader who tries it.
-    """
-    run = executed(path)
-    for cell in run.plain:
-        assert solutions.failure(cell) is None, run.error or solutions.failure(cell)
-    assert run.plain
-
-
-@every_notebook
-@pytest.mark.notebook
-def test_solutions_run(path: Path, executed) -> None:
-    """Each solution where it stands, with the names the reader has there, and all that fail.
+def test_runs_in_the_smoke_profile_and_so_do_its_solutions(path: Path, tmp_path: Path) -> None:
+    """The reader's own cells, one after another, and each solution where it stands.
 
     Not at the end of the notebook, where a name may mean something else by then.
     """
-    found = [(cell, solutions.failure(cell)) for cell in executed(path).solutions]
-    assert found
+    run = executed(path, tmp_path)
+    assert any("solution" in cell.metadata for cell in run)
     failed = [
-        f"solution {cell.metadata.solution} of {path.stem}, folded in cell {cell.metadata.below}:"
-        f"\n{cell.source}\n\n{why}"
-        for cell, why in found
-        if why
+        f"{cell.metadata.get('solution', cell.source)}\n\n{why}"
+        for cell in run
+        if (why := failure(cell))
     ]
     assert not failed, "\n\n".join(failed)
 
@@ -135,11 +178,11 @@ def planted(*sources: str) -> nbformat.NotebookNode:
 def test_a_broken_solution_is_found_and_stops_nothing(tmp_path: Path) -> None:
     notebook = planted("x = 1", "<x = 2; y = 3", "<y + 1", "<print(x + 1)", "print(x)")
     nbformat.write(notebook, tmp_path / "planted.ipynb")
-    run = solutions.Executed.of(tmp_path / "planted.ipynb", tmp_path)
-    assert [bool(solutions.failure(cell)) for cell in run.solutions] == [False, True, False]
-    assert "name 'y' is not defined" in solutions.failure(run.solutions[1])
-    assert run.solutions[2].outputs[0].text == "2\n"
-    assert run.plain[-1].outputs[0].text == "1\n"
+    run = executed(tmp_path / "planted.ipynb", tmp_path)[1:]  # the first has the parameters
+    assert [bool(failure(cell)) for cell in run] == [False, False, True, False, False]
+    assert "name 'y' is not defined" in failure(run[2])
+    assert run[3].outputs[0].text == "2\n"
+    assert run[4].outputs[0].text == "1\n"
 
 
 @pytest.mark.parametrize(
@@ -159,4 +202,4 @@ def test_a_broken_solution_is_found_and_stops_nothing(tmp_path: Path) -> None:
 )
 def test_names_that_a_solution_takes_away(sources: list[str], names: str | None) -> None:
     found = solutions.taken(planted(*sources))
-    assert found == ([f"solution 1 overwrites {names}"] if names else [])
+    assert [line.split()[0] for line in found] == ([names] if names else [])

@@ -93,10 +93,6 @@ def test_constraints_pin_every_dependency_once_for_each_python(python: str) -> N
         assert requirement.specifier.contains(version), f"{requirement} refuses the pin {version}"
 
 
-def test_torch_is_pinned_the_same_everywhere() -> None:
-    assert [str(pin) for pin in pins()["torch"]] == ["torch==2.13.0"]
-
-
 def test_environment_yml_has_the_same_dependencies_as_pyproject() -> None:
     environment = conda_environment()
     assert environment["name"] == "dasrlib"

@@ -1,10 +1,11 @@
-"""What may be written to, asked before the work."""
+"""Files written whole or not at all, and what is refused before the work."""
 
 import os
+import stat
 
 import pytest
 
-from dasrlib.records.atomic_write import check_writable
+from dasrlib.records.atomic_write import atomic_write, check_writable
 
 
 @pytest.fixture
@@ -53,9 +54,9 @@ def test_an_input_never(tmp_path, photo, way):
     ("name", "sentence"),
     [
         ("folder", r"folder is a folder: name a file in it"),
-        ("pipe", r"pipe is no ordinary file"),
-        ("no/new.png", r"no folder at .*no: create it before new\.png"),
-        ("photo.png/new.png", r"no folder at .*photo\.png: create it"),
+        ("pipe", r"pipe is not an ordinary file"),
+        ("no/new.png", r"there is no folder .*no: create it"),
+        ("photo.png/new.png", r"there is no folder .*photo\.png: create it"),
         (300 * "a" + ".png", r"cannot write .*aaa\.png \(.*\): name another file"),
         ("/proc/new.png", r"cannot write /proc/new\.png \("),
     ],
@@ -72,3 +73,39 @@ def test_what_cannot_be_written(tmp_path, photo, name, sentence, overwrite):
     with pytest.raises(OSError, match=sentence) as error:
         check_writable(tmp_path / name, overwrite)
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_written_file_leaves_the_old_one_on_error(tmp_path, error):
+    path = tmp_path / "notes.txt"
+    path.write_text("old")
+
+    def write() -> None:
+        with atomic_write(path) as temporary:
+            temporary.write_text("half of the n")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_written_file_replaces_all_at_once(tmp_path):
+    path = tmp_path / "deep" / "notes.txt"
+    with atomic_write(path) as temporary:
+        assert temporary.parent == path.parent  # the same disk, so that the rename is one step
+        assert temporary.suffix == ".txt"
+        temporary.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
+def test_a_written_file_has_the_rights_of_any_new_file(tmp_path):
+    with atomic_write(tmp_path / "whole") as temporary:
+        temporary.write_text("new")
+    (tmp_path / "plain").write_text("new")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("whole", "plain")}
+    assert len(modes) == 1

@@ -144,7 +144,7 @@ def test_the_rows_say_how_well_representations_tell_widths_apart(finished):
 def test_a_test_set_that_is_not_here_is_asked_for_before_the_training(tmp_path, monkeypatch):
     monkeypatch.delenv("DASR_DATA", raising=False)
     monkeypatch.setattr(data.downloads, "cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(training, "load_images", lambda profile: pytest.fail("it went on"))
+    monkeypatch.setattr(data, "training_images", lambda *_: pytest.fail("it went on"))
     line = ["reproduce", "ablation", "--profile", "laptop", "--folder", str(tmp_path / "runs")]
     result = CliRunner().invoke(cli.app, line)
     assert result.exit_code == 1
@@ -193,7 +193,7 @@ def test_mocos_recipe_changes_the_encoders_teaching_and_nothing_else():
 def test_the_command_prints_the_table_and_keeps_nothing_of_smoke(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "folder", lambda: tmp_path / "figures")
     monkeypatch.setitem(profiles.PROFILES, "smoke", TINY)
-    monkeypatch.setattr(training, "load_images", lambda profile: IMAGES)
+    monkeypatch.setattr(data, "training_images", lambda *_: IMAGES)
     line = ["reproduce", "ablation", "--profile", "smoke", "--folder", str(tmp_path / "runs")]
     result = CliRunner().invoke(cli.app, line)
     assert result.exit_code == 0, result.output

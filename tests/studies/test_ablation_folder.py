@@ -13,8 +13,20 @@ import torch
 from tiny_runs import PICTURES, texture
 from typer.testing import CliRunner
 
-from dasrlib import cli, evaluation, figures, network, paper, profiles, systems, training, weights
-from dasrlib.degradation import Degradations, crop_to_multiple, degrade
+from dasrlib import (
+    cli,
+    data,
+    evaluation,
+    figures,
+    network,
+    paper,
+    profiles,
+    systems,
+    training,
+    weights,
+)
+from dasrlib.data import crop_to_multiple
+from dasrlib.degradation import Degradations, degrade
 from dasrlib.profiles import Stage
 from dasrlib.studies import ablation
 from dasrlib.studies.ablation import ORDER, Ablation
@@ -291,7 +303,7 @@ def reproduce(tmp_path, monkeypatch, minutes):
     """dasr reproduce ablation with small pictures and profiles, below a folder of the test's."""
     for name in ("smoke", "laptop"):
         monkeypatch.setitem(profiles.PROFILES, name, replace(SMALL, name=name))
-    monkeypatch.setattr(training, "load_images", lambda profile: PICTURES)
+    monkeypatch.setattr(data, "training_images", lambda *_: PICTURES)
     monkeypatch.setattr(ablation, "benchmark_pictures", lambda profile: ("Set14", TEST[:1]))
     monkeypatch.setattr(ablation, "probed_pictures", lambda profile: PROBED)
     monkeypatch.setattr(ablation, "require_test_sets", lambda profile: None)

@@ -122,8 +122,8 @@ def test_bytes_are_as_good_as_floats(tmp_path):
     for i, picture in enumerate(pictures):
         data.save_image(picture, tmp_path / f"{i}.png")
     files = sorted(tmp_path.iterdir())
-    assert all(data.load_bytes(file).dtype == torch.uint8 for file in files)
-    from_bytes = PatchPairs([("", data.load_bytes(file)) for file in files], 12)
+    assert all(data.load_image_uint8(file).dtype == torch.uint8 for file in files)
+    from_bytes = PatchPairs([("", data.load_image_uint8(file)) for file in files], 12)
     from_floats = PatchPairs([("", picture) for picture in pictures], 12)
     assert from_bytes.pixels.dtype == from_floats.pixels.dtype == torch.uint8
     drawn = [p.sample(9, torch.Generator().manual_seed(1)) for p in (from_bytes, from_floats)]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_runs import PICTURES, STAGE1, STAGE2, TINY, started, texture
 
-from dasrlib import data, paper, training
+from dasrlib import paper
 from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Stage
 from dasrlib.systems import MODELS
@@ -143,15 +143,3 @@ def test_an_anisotropic_noisy_space_trains(tmp_path, clock):
     run = started(tmp_path, clock, space=DegradationSpace.anisotropic(2))
     assert run.train(minutes=4.5, progress=False) is False
     assert run.iteration == 5
-
-
-def test_load_images_holds_out_of_the_first_dataset_alone(tmp_path, clock):
-    for name, count in (("one", 8), ("two", 4)):
-        (tmp_path / name).mkdir()
-        for i in range(count):
-            data.save_image(texture(f"{i}", 12, 12)[1], tmp_path / name / f"{name}{i}.png")
-    profile = replace(TINY, data=(str(tmp_path / "one"), str(tmp_path / "two")), held_out=2)
-    train, held_out = training.load_images(profile)
-    assert [name for name, _ in held_out] == ["one3", "one7"]
-    assert len(train) == 10
-    assert {name for name, _ in train}.isdisjoint({"one3", "one7"})

@@ -7,17 +7,20 @@ import asyncio
 import base64
 import io
 import re
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from matplotlib.axes import Axes
 from PIL import Image
+from waiting import until
 
 from dasrlib import data, evaluation, network, systems, widgets
-from dasrlib.degradation import Degradations, crop_to_multiple, degrade, quantise
+from dasrlib.data import crop_to_multiple
+from dasrlib.degradation import Degradations, degrade, quantise
 from dasrlib.systems import short
-from dasrlib.widgets.ablation_explorer.restoration_cache import Restorations, bundled
-from dasrlib.widgets.ablation_explorer.widget import FINE
+from dasrlib.widgets.base.interactive_figure import COMPUTING
+from dasrlib.widgets.explorer.curves import Curves, curves_panel, styles
+from dasrlib.widgets.explorer.restoration_cache import RestorationCache, bundled
 
 SIGMA = 2.4
 
@@ -51,27 +54,27 @@ def models() -> dict[str, network.BlindSR]:
 
 
 @pytest.fixture
-def explorer(models) -> widgets.Frame:
+def explorer(models) -> widgets.InteractiveFigure:
     return widgets.ablation_explorer(IMAGES, models, KEPT, SIGMA, size=132)
 
 
-def control(explorer: widgets.Frame, words: str):
+def control(explorer: widgets.InteractiveFigure, words: str):
     return next(w for w in explorer.children[0].children if words in w.description)
 
 
-def plot(explorer: widgets.Frame) -> str:
+def plot(explorer: widgets.InteractiveFigure) -> str:
     return explorer.children[1].children[1].value
 
 
-def numbers(explorer: widgets.Frame) -> str:
+def numbers(explorer: widgets.InteractiveFigure) -> str:
     return explorer.children[1].children[0].children[1].value
 
 
-def place(explorer: widgets.Frame) -> str:
+def place(explorer: widgets.InteractiveFigure) -> str:
     return explorer.children[1].children[0].children[0].value
 
 
-def crops(explorer: widgets.Frame) -> dict[str, tuple[torch.Tensor, str]]:
+def crops(explorer: widgets.InteractiveFigure) -> dict[str, tuple[torch.Tensor, str]]:
     """By method: the picture that is shown, as bytes, and the note below it."""
     found = {}
     for figure in re.findall(r"<figure.*?</figure>", explorer.children[2].value, re.DOTALL):
@@ -85,18 +88,20 @@ def crops(explorer: widgets.Frame) -> dict[str, tuple[torch.Tensor, str]]:
     return found
 
 
-def restored(model, image: torch.Tensor, sigma: float, told: float | None = None) -> torch.Tensor:
+def restored(
+    model, image: torch.Tensor, sigma: float, assumed: float | None = None
+) -> torch.Tensor:
     """What a model makes of a picture, written down once more and without the widget."""
     hr = crop_to_multiple(image, 4)
     lr = degrade(hr[None], Degradations.isotropic(sigma, 4), backend="fast")
     with torch.inference_mode():
-        given = Degradations.isotropic(sigma if told is None else told, 4)
+        given = Degradations.isotropic(sigma if assumed is None else assumed, 4)
         return model.restore(lr, None if model.needs == "nothing" else given)[0]
 
 
-def psnr(model, image: torch.Tensor, sigma: float, **told) -> float:
+def psnr(model, image: torch.Tensor, sigma: float, **assumed) -> float:
     hr = crop_to_multiple(image, 4)
-    return evaluation.psnr_y(restored(model, image, sigma, **told), hr, 4)
+    return evaluation.psnr_y(restored(model, image, sigma, **assumed), hr, 4)
 
 
 def methods(models):
@@ -104,7 +109,7 @@ def methods(models):
 
 
 def test_the_curves_are_evaluations_numbers(models):
-    work = Restorations(IMAGES, models, 132)
+    work = RestorationCache(IMAGES, models, 132)
     for name, model in methods(models).items():
         for sigma in (0.0, 2.4, 4.6):
             _, value = work.restore(("two", name, sigma))
@@ -112,17 +117,17 @@ def test_the_curves_are_evaluations_numbers(models):
 
 
 def test_a_benchmark_gives_the_same_number(models):
-    work = Restorations(IMAGES, models, 132)
+    work = RestorationCache(IMAGES, models, 132)
     grid = evaluation.isotropic_degradations(4, [1.2])
     (row,) = evaluation.benchmark(models["model4"], IMAGES[:1], grid)
     assert work.restore(("one", "model4", 1.2))[1] == row.psnr
 
 
-def test_model_5_is_told_the_true_width(models):
+def test_model_5_gets_the_true_width(models):
     model, image = models["model5"], IMAGES[0][1]
-    _, value = Restorations(IMAGES, models, 132).restore(("one", "model5", 3.6))
+    _, value = RestorationCache(IMAGES, models, 132).restore(("one", "model5", 3.6))
     assert value == psnr(model, image, 3.6)
-    assert value != psnr(model, image, 3.6, told=1.2)
+    assert value != psnr(model, image, 3.6, assumed=1.2)
 
 
 def test_the_crops_are_the_same_part_of_the_restored_pictures(explorer, models):
@@ -131,13 +136,13 @@ def test_the_crops_are_the_same_part_of_the_restored_pictures(explorer, models):
     shown = crops(explorer)
     assert list(shown) == ["HR", "bicubic", "Model 2", "Model 4", "Model 5"]
     part = (..., slice(8, 8 + 80), slice(20, 20 + 80))
-    assert torch.equal(shown["HR"][0], data.to_bytes(image)[part])
+    assert torch.equal(shown["HR"][0], data.to_uint8(image)[part])
     hr = crop_to_multiple(image, 4)[part]
     for name, model in methods(models).items():
         pixels, note = shown[short(name)]
         # Whole pictures are restored, not crops with a margin: there is nothing to tolerate.
         expected = quantise(restored(model, image, SIGMA))
-        assert torch.equal(pixels, data.to_bytes(expected)[part]), name
+        assert torch.equal(pixels, data.to_uint8(expected)[part]), name
         here = evaluation.psnr_y(expected[part], hr, 0)
         assert note == f"{psnr(model, image, SIGMA):.2f} dB, crop {here:.2f}"
 
@@ -152,23 +157,16 @@ def test_sigma_moves_the_line_and_restores_anew(explorer, models):
         value = f"{psnr(model, IMAGES[0][1], 4.5):.2f} dB"
         assert after[short(name)][1].startswith(value)
         assert value in numbers(explorer)
-    # Both panels, at 9/10 of the way from 46 to 362.
-    assert re.findall(r'class="now" d="M([\d.]+) ', plot(explorer)) == ["330.4"] * 2
+    assert plot(explorer).count("line at σ = 4.5") == 2
     assert "σ = 4.5, never seen in training" in numbers(explorer)
     control(explorer, "σ").value = 4.0
     assert "never seen in training" not in numbers(explorer)
 
 
 def test_a_box_takes_a_models_curve_and_crop_away_and_brings_them_back(explorer):
-    def count() -> int:
-        return plot(explorer).count("<polyline")
-
-    own, kept = 4, 3
-    assert count() == own + kept
-    assert numbers(explorer).count("<polyline") == own
     before = plot(explorer)
+    assert before.count("Model 2 ") == 2  # in the words of both charts
     control(explorer, "Model 2").value = False
-    assert count() == own + kept - 2
     assert "Model 2" not in numbers(explorer)
     assert "Model 2" not in plot(explorer)
     assert "Model 2" not in crops(explorer)
@@ -180,11 +178,38 @@ def test_a_box_takes_a_models_curve_and_crop_away_and_brings_them_back(explorer)
     assert explorer.status.value == ""
 
 
-def test_each_panel_says_what_it_shows(explorer, models):
-    headings = re.findall(r'aria-label="PSNR over the kernel width: ([^;]+);', plot(explorer))
-    assert headings == ["one, 128×112 pixels, computed here", "mean over Set0, from the kept run"]
+def test_methods_look_different_in_more_than_colour():
+    looks = styles(["bicubic", *systems.MODELS])
+    for one in ("marker", "colour", "symbol"):
+        assert len({getattr(look, one) for look in looks.values()}) == 6, one
+    mixed = styles(["model4", "mine", "yours"])
+    assert mixed["model4"] == looks["model4"]
+    assert len({look.marker for look in mixed.values()}) == 3
+
+
+def test_the_chart_shows_the_points_and_the_line(monkeypatch):
+    drawn = {"plot": [], "axvline": []}
+    for name, calls in drawn.items():
+        original = getattr(Axes, name)
+
+        def watched(ax, *given, calls=calls, original=original, **options):
+            calls.append(given)
+            return original(ax, *given, **options)
+
+        monkeypatch.setattr(Axes, name, watched)
+    points = [(0.0, float("inf")), (1.0, 30.0), (2.0, 29.0)]  # black is restored without an error
+    panel = curves_panel(Curves("black", {"mine": points}), 1.5, 4.0, 5.0)
+    assert drawn["plot"] == [((0.0, 1.0, 2.0), (float("inf"), 30.0, 29.0))]
+    assert drawn["axvline"] == [(1.5,)]
+    assert panel.image.std() > 0.05
+    assert curves_panel(Curves("none", {}), 1.5, 4.0, 5.0).image.shape[0] == 3
+
+
+def test_each_chart_says_what_it_shows(explorer, models):
+    headings = re.findall(r'alt="PSNR over the kernel width: ([^;]+);', plot(explorer))
+    assert headings == ["one, 128×112 pixels", "mean over Set0, stored run"]
     alone = widgets.ablation_explorer(IMAGES, models, size=132)
-    assert "kept run" not in plot(alone)  # those of the figure are not these models'
+    assert "stored run" not in plot(alone)  # those of the figure are not these models'
 
 
 def test_by_default_it_is_the_bundled_models_and_the_kept_figure():
@@ -192,7 +217,7 @@ def test_by_default_it_is_the_bundled_models_and_the_kept_figure():
     explorer = widgets.ablation_explorer([("one", texture(0)[:, :48, :48])])
     boxes = [w.description for w in explorer.children[0].children if hasattr(w, "indent")]
     assert boxes == ["✕ bicubic", "● Model 1", "■ Model 2", "▲ Model 3", "◆ Model 4", "▼ Model 5"]
-    assert "mean over Set14, from the kept run" in plot(explorer)
+    assert "mean over Set14, stored run" in plot(explorer)
 
 
 def test_another_picture_has_its_own_curves(explorer, models):
@@ -206,7 +231,7 @@ def test_another_picture_has_its_own_curves(explorer, models):
 
 def test_of_a_large_picture_the_middle_is_used(models):
     large = torch.nn.functional.pad(IMAGES[0][1][None], (10, 11, 6, 7), "reflect")[0]
-    work = Restorations([("large", large)], models, 100)
+    work = RestorationCache([("large", large)], models, 100)
     h, w = large.shape[-2:]
     top, left = (h - 100) // 2, (w - 100) // 2
     assert torch.equal(work.pictures["large"], large[:, top : top + 100, left : left + 100])
@@ -223,7 +248,7 @@ def test_a_smaller_picture_has_a_smaller_crop(models):
 
 
 def test_what_goes_wrong_shows_and_the_others_go_on(explorer, models, monkeypatch):
-    def broken(*inputs, **told):
+    def broken(*inputs, **options):
         raise RuntimeError("no more memory")
 
     monkeypatch.setattr(models["model4"].sr, "forward", broken)
@@ -240,65 +265,55 @@ def test_what_goes_wrong_shows_and_the_others_go_on(explorer, models, monkeypatc
     assert crops(explorer)["Model 4"][1].startswith(f"{value:.2f} dB")
 
 
-async def work_of(explorer: widgets.Frame) -> None:
-    """Moves σ, and waits until all that follows from it is done, or it seems never to be."""
+async def move(explorer: widgets.InteractiveFigure) -> None:
+    """Moves σ, and waits until all that follows from it is done."""
     control(explorer, "σ").value = 2.8
-    for running in (False, True):
-        for _ in range(1500):
-            if (len(asyncio.all_tasks()) > 1) != running:
-                break
-            await asyncio.sleep(0.02)
-        else:
-            pytest.fail("the work does not " + ("end" if running else "begin"))
+    await until(lambda: COMPUTING not in explorer.status.value)
 
 
-def test_in_a_kernel_the_move_answers_first_and_the_curves_grow_finer_behind_it(models):
+def test_in_a_kernel_the_move_answers_first_and_the_models_follow_one_by_one(models):
     seen = []  # the crops' notes, at every change
 
     async def session() -> None:
         explorer = widgets.ablation_explorer(IMAGES, models, sigma=SIGMA, size=132)
-        before = plot(explorer)
-        await asyncio.sleep(0.5)
-        assert plot(explorer) == before  # nothing is done for a page that nobody touched
-        assert len(asyncio.all_tasks()) == 1
 
         def look(change: object) -> None:
             seen.append({name: note for name, (_, note) in crops(explorer).items()})
 
         explorer.children[2].observe(look, names="value")
-        await work_of(explorer)
-        assert " dB, crop " in seen[0]["bicubic"]
-        assert seen[0]["Model 4"] == "σ = 2.4 until σ = 2.8 is done"
-        value = psnr(models["model4"], IMAGES[0][1], 2.8)
-        assert seen[-1]["Model 4"].startswith(f"{value:.2f} dB")
-        curves = re.findall(r'<polyline points="([^"]*)"', plot(explorer))
-        assert [len(points.split()) for points in curves] == [len(FINE)] * 4
+        await move(explorer)
+        assert plot(explorer).count("line at σ = 2.8") == 1
         assert explorer.status.value == ""
 
     asyncio.run(session())
+    assert " dB, crop " in seen[0]["bicubic"]
+    waiting = "σ = 2.4 until σ = 2.8 is done"
+    done = [sum(note == waiting for note in notes.values()) for notes in seen]
+    assert done == [3, 2, 1, 0]
+    value = psnr(models["model4"], IMAGES[0][1], 2.8)
+    assert seen[-1]["Model 4"].startswith(f"{value:.2f} dB")
 
 
 def test_the_numbers_of_other_pictures_stay_and_their_pixels_go(models):
-    work = Restorations(IMAGES, models, 132)
+    work = RestorationCache(IMAGES, models, 132)
     keys = [("one", "bicubic", 1.0), ("two", "bicubic", 1.0), ("two", "bicubic", 3.0)]
     for key in keys:
         work.keep(key, work.restore(key))
-    work.forget_others("two")
     assert list(work.images) == keys[1:]
     assert list(work.psnr) == keys
     assert work.nearest(("two", "bicubic", 2.5)) == keys[2]
     assert work.nearest(("one", "bicubic", 2.5)) is None
 
 
-def test_in_a_kernel_what_fails_is_told_and_the_work_ends(models, monkeypatch):
-    def broken(*inputs, **told):
+def test_in_a_kernel_what_fails_shows_and_the_others_go_on(models, monkeypatch):
+    def broken(*inputs, **options):
         raise RuntimeError("no more memory")
 
     async def session() -> None:
-        some = {name: models[name] for name in ("model2", "model4")}
+        some = {name: models[name] for name in ("model4", "model2")}
         explorer = widgets.ablation_explorer([small], some, sigma=SIGMA)
         monkeypatch.setattr(models["model4"].sr, "forward", broken)
-        await work_of(explorer)
+        await move(explorer)
         assert "Model 4, σ = 2.8: no more memory" in explorer.status.value
         assert crops(explorer)["Model 4"][1] == "σ = 2.4 until σ = 2.8 is done"
         assert " dB, crop " in crops(explorer)["Model 2"][1]
@@ -307,40 +322,10 @@ def test_in_a_kernel_what_fails_is_told_and_the_work_ends(models, monkeypatch):
     asyncio.run(session())
 
 
-def test_background_work_leaves_the_number_of_threads_as_it_was(models):
-    def of_new_threads() -> int:
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(torch.get_num_threads).result()
-
-    async def session() -> None:
-        small = ("small", IMAGES[0][1][:, :48, :48])
-        one = {"model4": models["model4"]}
-        await work_of(widgets.ablation_explorer([small], one, sigma=SIGMA))
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        asyncio.run(session())
-        assert (torch.get_num_threads(), of_new_threads()) == (2, 2)
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_a_closed_widget_works_no_more(models):
-    async def session() -> None:
-        explorer = widgets.ablation_explorer(IMAGES, models, sigma=SIGMA, size=132)
-        control(explorer, "σ").value = 2.9
-        explorer.close()
-        await asyncio.sleep(1)
-        assert len(asyncio.all_tasks()) == 1
-
-    asyncio.run(session())
-
-
 def test_every_picture_has_words_for_those_who_do_not_see_it(explorer):
-    for html in (place(explorer), explorer.children[2].value):
+    for html in (place(explorer), plot(explorer), explorer.children[2].value):
         assert html.count("<img") == html.count(' alt="') > 0
-    assert plot(explorer).count('role="img" aria-label="PSNR') == 2
+    assert plot(explorer).count('alt="PSNR over the kernel width') == 2
     assert 'alt="the crop, ◆ Model 4, σ = 2.4: ' in explorer.children[2].value
     assert all(w.description for w in explorer.children[0].children)
 

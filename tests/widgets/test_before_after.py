@@ -1,4 +1,4 @@
-"""§4.4's divider: what the browser is sent is the right part of the enlargement; it can be
+"""§4.4's divider: what the browser is sent is the right part of the upscaled picture; it can be
 cancelled, and what goes wrong shows."""
 
 from __future__ import annotations
@@ -7,7 +7,6 @@ import asyncio
 import base64
 import io
 import threading
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -19,12 +18,11 @@ from waiting import until
 from dasrlib import data, inference, widgets
 from dasrlib.degradation import quantise, resize_bicubic
 from dasrlib.network import BlindSR, build
-from dasrlib.widgets.before_after import upscale_job as background
-from dasrlib.widgets.before_after.pyramid import Levels, reduced
+from dasrlib.widgets.divider import upscale_job
+from dasrlib.widgets.divider import widget as module
+from dasrlib.widgets.divider.pyramid import ImagePyramid, reduced
 
 TILE = 32
-# Its function has its name.
-module = import_module("dasrlib.widgets.before_after.widget")
 
 
 @pytest.fixture
@@ -55,10 +53,9 @@ class Browser:
         self.wait()
 
     def wait(self) -> None:
-        for job in (self.frame.reading, self.frame.enlargement):
-            if job is not None:
-                job.thread.join(60)
-                assert not job.thread.is_alive()
+        if self.frame.job is not None:
+            self.frame.job.thread.join(60)
+            assert not self.frame.job.thread.is_alive()
 
     def look(self, top: int, left: int, bottom: int, right: int, width: int, view: str = "a"):
         box = {"top": top, "left": left, "bottom": bottom, "right": right, "pixels": width}
@@ -85,7 +82,7 @@ def browser(model, monkeypatch, tmp_path) -> Browser:
 def test_the_picture_is_that_of_upscale_in_tiles(browser, model):
     browser.open()
     expected = pixels(inference.upscale(picture(50, 70), model, tile=TILE))
-    assert np.array_equal(browser.frame.enlargement.sr.sizes[1], expected)
+    assert np.array_equal(browser.frame.job.sr.sizes[1], expected)
     assert browser.frame.viewer.picture["width"] == 280
     assert browser.frame.viewer.picture["height"] == 200
 
@@ -103,7 +100,7 @@ def test_a_window_is_that_part_at_the_resolution_of_the_screen(browser, model, p
     assert left <= part[1]
     assert bottom >= part[2]
     assert right >= part[3]
-    factor = browser.frame.enlargement.sr.factor((part[3] - part[1]) / width)
+    factor = browser.frame.job.sr.factor((part[3] - part[1]) / width)
     assert factor == 1 or width <= before.shape[1] <= 2 * width + 2
     lr = picture(50, 70)
     wholes = (resize_bicubic(lr[None], 4)[0], inference.upscale(lr, model, tile=TILE))
@@ -127,22 +124,22 @@ def test_what_is_sent_does_not_grow_with_the_picture(browser):
 
 
 class Gate:
-    """Lets an enlargement take so many steps, then holds it until it is told to go on."""
+    """Lets a job take so many steps, then holds it until it is told to go on."""
 
     def __init__(self, monkeypatch, steps: int) -> None:
         self.left, self.held, self.go_on = steps, threading.Event(), threading.Event()
         self.taken = 0
-        in_tiles = inference.in_tiles
+        upscale_tiles = inference.upscale_tiles
 
         def counted(*arguments):
-            for step in in_tiles(*arguments):
+            for step in upscale_tiles(*arguments):
                 if self.taken == self.left:
                     self.held.set()
                     assert self.go_on.wait(60)
                 self.taken += 1
                 yield step
 
-        monkeypatch.setattr(inference, "in_tiles", counted)
+        monkeypatch.setattr(inference, "upscale_tiles", counted)
 
 
 def test_progress_only_grows_and_ends_at_one(browser):
@@ -155,11 +152,11 @@ def test_progress_only_grows_and_ends_at_one(browser):
 
 def test_tiles_appear_as_they_are_done_and_cancel_stops_at_the_next(browser, monkeypatch, model):
     expected = pixels(inference.upscale(picture(50, 70), model, tile=TILE))
-    gate = Gate(monkeypatch, 8)  # six tiles: all are read, two enlarged
+    gate = Gate(monkeypatch, 8)  # six tiles: all are read, two upscaled
     browser.tell("hello", view="a")
     assert gate.held.wait(60)
     _, before, after = browser.look(0, 0, 200, 280, 280)
-    done = browser.frame.enlargement._done
+    done = browser.frame.job.done
     assert done.sum() == 2
     shown = np.repeat(np.repeat(done, 128, 0), 128, 1)[:200, :280]
     assert np.array_equal(after[shown], expected[shown])
@@ -172,7 +169,7 @@ def test_tiles_appear_as_they_are_done_and_cancel_stops_at_the_next(browser, mon
     assert browser.frame.viewer.stage == "cancelled"
     assert not browser.frame.viewer.running
     assert not browser.frame.viewer.finished
-    assert browser.frame.enlargement._done.sum() == 2
+    assert browser.frame.job.done.sum() == 2
 
 
 def test_after_a_cancel_it_can_start_again(browser, monkeypatch):
@@ -188,15 +185,15 @@ def test_after_a_cancel_it_can_start_again(browser, monkeypatch):
     assert browser.frame.viewer.finished
 
 
-def test_what_is_looked_at_is_enlarged_first(browser, monkeypatch):
-    gate = Gate(monkeypatch, 6)  # all read, none enlarged
+def test_what_is_looked_at_is_upscaled_first(browser, monkeypatch):
+    gate = Gate(monkeypatch, 6)  # all read, none upscaled
     browser.tell("hello", view="a")
     assert gate.held.wait(60)
     browser.look(150, 240, 200, 280, 40)  # the last corner
     order = []
-    put = Levels.put
+    put = ImagePyramid.put
     monkeypatch.setattr(
-        Levels, "put", lambda self, y, x, part: (order.append((y, x)), put(self, y, x, part))
+        ImagePyramid, "put", lambda self, y, x, part: (order.append((y, x)), put(self, y, x, part))
     )
     gate.go_on.set()
     browser.wait()
@@ -204,7 +201,7 @@ def test_what_is_looked_at_is_enlarged_first(browser, monkeypatch):
     assert order[1] == (128, 256)
 
 
-def test_it_takes_the_kernels_cores_whatever_another_thread_has_set(browser):
+def test_it_takes_the_kernels_cores_whatever_another_thread_has_set(browser, monkeypatch):
     found, is_set, go_on = [], threading.Event(), threading.Event()
 
     def on_one_core() -> None:
@@ -212,18 +209,16 @@ def test_it_takes_the_kernels_cores_whatever_another_thread_has_set(browser):
         is_set.set()
         assert go_on.wait(60)
 
-    def load() -> torch.Tensor:
-        found.append(torch.get_num_threads())
-        return picture(40, 40)
-
     before = torch.get_num_threads()
     torch.set_num_threads(2)
+    monkeypatch.setattr(
+        upscale_job, "_lower_priority", lambda: found.append(torch.get_num_threads())
+    )
     other = threading.Thread(target=on_one_core)
     try:
         other.start()
         assert is_set.wait(60)
-        browser.frame._start("one", load)
-        browser.wait()
+        browser.open()
         assert found == [2]
     finally:
         go_on.set()
@@ -240,41 +235,20 @@ def test_with_two_views_it_follows_the_one_that_moved_last(browser):
     assert browser.frame._wanted() == (40 / 8, 60 / 8)
 
 
-def test_what_goes_wrong_with_a_picture_no_longer_wanted_is_not_told(browser, monkeypatch):
-    begun, go_on = threading.Event(), threading.Event()
-
-    def slow(*arguments):
-        begun.set()
-        assert go_on.wait(60)
-        raise ValueError("mine.png cannot be read")
-
-    browser.open()
-    monkeypatch.setattr(data, "load_bytes", slow)
-    browser.tell("upload", b"abc", name="mine.png", size=3, offset=0)
-    assert begun.wait(60)
-    overtaken = browser.frame.reading
-    browser.tell("choose", name="two")
-    go_on.set()
-    overtaken.thread.join(60)
-    browser.wait()
-    assert browser.frame.status.value == ""
-    assert browser.frame.viewer.picture["name"] == "two"
-
-
 def test_what_goes_wrong_with_a_new_tile_shows(browser, monkeypatch):
     def broken(*arguments):
         raise RuntimeError("no more memory")
 
     async def session() -> None:
         browser.tell("hello", view="a")
-        await until(lambda: gate.held.is_set() and browser.frame.enlargement)
+        await until(lambda: gate.held.is_set() and browser.frame.job)
         browser.look(0, 0, 200, 280, 280)
-        monkeypatch.setattr(module, "encoded", broken)
+        monkeypatch.setattr(module, "encode_png_or_jpeg", broken)
         gate.go_on.set()
         await until(lambda: "no more memory" in browser.frame.status.value)
         await until(lambda: browser.frame.viewer.finished)
 
-    gate = Gate(monkeypatch, 6)  # all read, none enlarged
+    gate = Gate(monkeypatch, 6)  # all read, none upscaled
     asyncio.run(session())
 
 
@@ -284,7 +258,7 @@ def test_with_the_last_view_the_work_ends(browser, monkeypatch):
     browser.tell("hello", view="b")
     assert gate.held.wait(60)
     browser.tell("gone", view="b")
-    assert not browser.frame.enlargement._cancelled.is_set()
+    assert not browser.frame.job._cancelled.is_set()
     browser.tell("gone", view="a")
     gate.go_on.set()
     browser.wait()
@@ -311,14 +285,14 @@ def png_file(h: int, w: int) -> bytes:
     return file.getvalue()
 
 
-def test_an_upload_in_parts_is_enlarged(browser, model):
+def test_an_upload_in_parts_is_upscaled(browser, model):
     browser.open()
     browser.upload("mine.png", png_file(20, 30))
     assert browser.kinds.count("received") > 1
     assert browser.frame.viewer.picture["name"] == "mine.png"
     assert browser.frame.viewer.names == ["one", "two", "mine.png"]
     expected = pixels(inference.upscale(picture(20, 30, seed=2), model))
-    assert np.array_equal(browser.frame.enlargement.sr.sizes[1], expected)
+    assert np.array_equal(browser.frame.job.sr.sizes[1], expected)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +304,7 @@ def test_an_upload_in_parts_is_enlarged(browser, model):
     ],
     ids=["letter", "empty", "small"],
 )
-def test_what_cannot_be_enlarged_shows_and_the_picture_before_it_stays(browser, content, sentence):
+def test_what_cannot_be_upscaled_shows_and_the_picture_before_it_stays(browser, content, sentence):
     browser.open()
     browser.upload("mine.png", content)
     assert sentence in browser.frame.status.value
@@ -345,15 +319,15 @@ def test_what_cannot_be_enlarged_shows_and_the_picture_before_it_stays(browser, 
 
 def test_what_does_not_fit_into_memory_is_refused(browser, monkeypatch):
     browser.open()
-    monkeypatch.setattr(background, "free_memory", lambda: 20_000.0)
+    monkeypatch.setattr(upscale_job, "free_memory", lambda: 20_000.0)
     browser.upload("mine.png", png_file(20, 30))
     said = browser.frame.status.value
     assert "mine.png has 30×20 pixels" in said
-    assert "reduce it or cut a part out" in said
+    assert "shrink it or crop it" in said
 
 
 def test_free_memory_is_a_number_of_this_machine():
-    assert background.free_memory() > 2**20
+    assert upscale_job.free_memory() > 2**20
 
 
 def test_a_file_that_is_too_large_or_lost_a_part_is_refused(browser, monkeypatch):
@@ -366,17 +340,45 @@ def test_a_file_that_is_too_large_or_lost_a_part_is_refused(browser, monkeypatch
     assert "a part of part.png was lost on the way" in browser.frame.status.value
 
 
+def wait_for_files() -> None:
+    for thread in threading.enumerate():
+        if thread.name.startswith("writing"):
+            thread.join(60)
+
+
 def test_the_finished_picture_is_saved(browser, model, tmp_path):
     browser.tell("save")
     assert "nothing to save" in browser.frame.status.value
     browser.open()
     browser.tell("save")
-    for thread in threading.enumerate():
-        if thread.name.startswith("writing"):
-            thread.join(60)
-    assert "written: one-x4.png" in browser.frame.status.value
+    wait_for_files()
+    assert "written: one-x4.png, in the notebook" in browser.frame.status.value
+    assert "unchanged" not in browser.frame.status.value
     expected = inference.upscale(picture(50, 70), model, tile=TILE)
     assert torch.equal(data.load_image(tmp_path / "one-x4.png"), expected)
+
+
+def test_no_file_is_replaced_by_a_saved_picture(browser, tmp_path):
+    (tmp_path / "one-x4.png").write_bytes(b"a picture of last week")
+    (tmp_path / "one-x4-2.png").symlink_to(tmp_path / "nowhere.png")
+    browser.open()
+    browser.tell("save")
+    browser.tell("save")  # the first may not be on the disk yet
+    wait_for_files()
+    assert (tmp_path / "one-x4.png").read_bytes() == b"a picture of last week"
+    assert not (tmp_path / "nowhere.png").exists()
+    images = [data.load_image(tmp_path / f"one-x4-{number}.png") for number in (3, 4)]
+    assert torch.equal(*images)
+    assert "written: one-x4-" in browser.frame.status.value
+    assert "one-x4.png was there already and is unchanged" in browser.frame.status.value
+
+
+def test_a_folder_that_is_gone_is_refused_in_a_sentence(browser, tmp_path):
+    browser.open()
+    browser.frame.folder = tmp_path / "gone"
+    browser.tell("save")
+    assert "no folder at" in browser.frame.status.value
+    assert "gone" in browser.frame.status.value
 
 
 # Where no kernel runs
@@ -388,12 +390,11 @@ def test_without_a_kernel_there_is_the_first_frame_and_nothing_is_computed(brows
     with Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))) as shown:
         assert shown.size[0] > 800
         assert np.asarray(shown).std() > 20
-    assert browser.frame.enlargement is None
-    assert browser.frame.reading is None
+    assert browser.frame.job is None
 
 
 def test_no_pictures_and_model_5_are_refused():
     with pytest.raises(ValueError, match="at least one picture"):
         widgets.before_after([], build("model4", 4, "smoke"))
-    with pytest.raises(ValueError, match="model5 must be told"):
+    with pytest.raises(ValueError, match="model5 is not blind"):
         widgets.before_after([("one", picture(40, 40))], build("model5", 4, "smoke"))

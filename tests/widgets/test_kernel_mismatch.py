@@ -1,4 +1,4 @@
-"""§3.2.2's widget: it shows what the DA convolution computes, and a lie is told and paid for."""
+"""§3.2.2's widget: it shows what the DA convolution computes, and what a mismatch costs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import re
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from PIL import Image
 
 from dasrlib import data, network, weights, widgets
 from dasrlib.da_conv import DAConv
+from dasrlib.data import centre_crop
 from dasrlib.degradation import Degradations, degrade
 from dasrlib.profiles import Sizes
-from dasrlib.widgets.base.degradation_controls import middle
-from dasrlib.widgets.kernel_mismatch.predictions import Case, Telling, verdict
-from dasrlib.widgets.kernel_mismatch.widget import BARS, mosaic
+from dasrlib.widgets.mismatch.predictions import MismatchCase, MismatchModel, verdict
+from dasrlib.widgets.mismatch.widget import mosaic
 
 MODEL4, MODEL5 = "laptop/model4-x4-iso", "laptop/model5-x4-iso"
 
@@ -25,29 +26,30 @@ MODEL4, MODEL5 = "laptop/model4-x4-iso", "laptop/model5-x4-iso"
 @pytest.fixture(scope="module")
 def photos() -> list[tuple[str, torch.Tensor]]:
     samples = dict(data.images("samples"))
-    return [(name, middle(samples[name], 128)) for name in ("chelsea", "coffee")]
+    return [(name, centre_crop(samples[name], 128)) for name in ("chelsea", "coffee")]
 
 
 @pytest.fixture
-def lab(photos) -> widgets.Frame:
-    return widgets.what_it_was_told(photos, [MODEL4, MODEL5], sigma=1.2)
+def lab(photos) -> widgets.InteractiveFigure:
+    return widgets.kernel_mismatch(photos, [MODEL4, MODEL5], sigma=1.2)
 
 
-def control(lab: widgets.Frame, description: str):
+def control(lab: widgets.InteractiveFigure, description: str):
     return next(w for w in lab.children[0].children if w.description == description)
 
 
-def tell(lab: widgets.Frame, true: float, told: float) -> None:
+def assume(lab: widgets.InteractiveFigure, true: float, assumed: float) -> None:
     control(lab, "true σ, HR pixels").value = true
-    control(lab, "tell it").value = "something else"
-    control(lab, "told σ, HR pixels").value = told
+    control(lab, "network assumes").value = "another σ"
+    control(lab, "assumed σ, HR pixels").value = assumed
 
 
-def predicted(lab: widgets.Frame) -> str:
-    return lab.children[1].value
+def predicted(lab: widgets.InteractiveFigure) -> str:
+    kernels, coefficients = lab.children[1].children
+    return kernels.value + coefficients.value
 
 
-def restored(lab: widgets.Frame) -> str:
+def restored(lab: widgets.InteractiveFigure) -> str:
     return lab.children[2].value
 
 
@@ -63,11 +65,14 @@ def psnrs(text: str) -> list[float]:
 
 
 @torch.inference_mode()
-def convolved(name: str, hr: torch.Tensor, true: float, told: float) -> tuple[list, torch.Tensor]:
+def convolved(
+    name: str, hr: torch.Tensor, true: float, assumed: float
+) -> tuple[list, torch.Tensor]:
     """What each DA convolution convolves with while the network runs, by a hook; and the SR."""
     model = weights.load(name)
-    widths = [Degradations.isotropic(w, 4) for w in (true, told)]
-    lr, other = (degrade(hr[None], width, backend="fast") for width in widths)
+    lr, other = (
+        degrade(hr[None], Degradations.isotropic(w, 4), backend="fast") for w in (true, assumed)
+    )
     seen = []
     for module in model.modules():
         if isinstance(module, DAConv):
@@ -76,75 +81,88 @@ def convolved(name: str, hr: torch.Tensor, true: float, told: float) -> tuple[li
                     (m.kernels(inputs[1])[0], m.coefficients(inputs[1])[0])
                 )
             )
-    if true == told:
+    if true == assumed:
         return seen, model(lr, Degradations.isotropic(true, 4))[0]
-    wrong = model.represent(other, Degradations.isotropic(told, 4))
+    wrong = model.represent(other, Degradations.isotropic(assumed, 4))
     return seen, model(lr, representation=wrong)[0]
 
 
 @pytest.mark.parametrize("name", [MODEL4, MODEL5])
-@pytest.mark.parametrize("told", [1.2, 3.4])
-def test_what_is_shown_is_what_the_network_convolves_with(photos, name, told):
-    telling = Telling(photos, [name])
-    case = Case(name, "chelsea", 1.2, told)
-    seen, sr = convolved(name, photos[0][1], 1.2, told)
-    assert len(seen) == len(telling.convolutions[name]) == 12
+@pytest.mark.parametrize("assumed", [1.2, 3.4])
+def test_what_is_shown_is_what_the_network_convolves_with(photos, name, assumed):
+    model = MismatchModel(photos, [name])
+    case = MismatchCase(name, "chelsea", 1.2, assumed)
+    seen, sr = convolved(name, photos[0][1], 1.2, assumed)
+    assert len(seen) == len(model.convolutions[name]) == 12
     for layer, (kernels, coefficients) in enumerate(seen, start=1):
-        shown = telling.predicted(case, layer)
+        shown = model.predicted(case, layer)
         torch.testing.assert_close(shown.kernels, kernels)
         torch.testing.assert_close(shown.coefficients, coefficients)
-    torch.testing.assert_close(telling.restored(case), sr.clamp(0, 1))
+    torch.testing.assert_close(model.sr(case), sr.clamp(0, 1))
 
 
 def test_the_pictures_on_the_page_are_those_kernels_and_that_sr(lab, photos):
-    tell(lab, 1.2, 3.4)
+    assume(lab, 1.2, 3.4)
     control(lab, "DA convolution").value = 9
-    telling = Telling(photos, [MODEL4])
+    model = MismatchModel(photos, [MODEL4])
     seen, sr = convolved(MODEL4, photos[0][1], 1.2, 3.4)
-    expected = mosaic(seen[8][0], telling.limit(MODEL4, "chelsea", 9))
-    grid = titled(predicted(lab), "64 kernels, told σ = 3.4").transpose(2, 0, 1)
+    expected = mosaic(seen[8][0], model.limit(MODEL4, "chelsea", 9))
+    grid = titled(predicted(lab), "64 kernels, σ = 3.4 assumed").transpose(2, 0, 1)
     np.testing.assert_allclose(grid, expected.numpy() * 255, atol=0.51)
-    heights = re.findall(r'<rect[^>]*height="([\d.]+)"', predicted(lab))
-    from_half = (seen[8][1] - 0.5).abs().numpy()
-    np.testing.assert_allclose(np.array(heights, float), from_half * BARS, atol=0.051)
-    shown = titled(restored(lab), "SR, told σ = 3.4").transpose(2, 0, 1)
+    shown = titled(restored(lab), "SR, σ = 3.4 assumed").transpose(2, 0, 1)
     # A rounding of another batch may fall on the other side.
     np.testing.assert_allclose(shown, sr.clamp(0, 1).numpy() * 255, atol=1.01)
 
 
-def test_told_the_truth_it_is_the_model_itself(lab, photos):
+def test_without_a_mismatch_it_is_the_model_itself(lab, photos):
     hr = photos[0][1]
     with torch.inference_mode():
-        lr = degrade(hr[None], Degradations.isotropic(1.2, 4), backend="fast")
-        sr = weights.load(MODEL4)(lr)[0]
-    shown = titled(restored(lab), "SR, told the truth").transpose(2, 0, 1)
+        sr = weights.load(MODEL4)(
+            degrade(hr[None], Degradations.isotropic(1.2, 4), backend="fast")
+        )[0]
+    shown = titled(restored(lab), "SR, true σ assumed").transpose(2, 0, 1)
     np.testing.assert_allclose(shown, sr.clamp(0, 1).numpy() * 255, atol=1.01)
     assert restored(lab).count("<img") == 2  # and HR
 
 
 @pytest.mark.parametrize("name", [MODEL4, MODEL5])
 @pytest.mark.parametrize(
-    ("true", "told", "words"),
+    ("true", "assumed", "words"),
     [(1.0, 3.4, "more blur than there is"), (3.4, 1.0, "less blur than there is")],
 )
-def test_a_lie_is_paid_for_and_the_sentence_says_how(lab, name, true, told, words):
+def test_a_mismatch_costs_and_the_sentence_says_how_much(lab, name, true, assumed, words):
     control(lab, "network").value = name
-    tell(lab, true, told)
-    lie, truth = psnrs(restored(lab))
-    assert lie < truth - 1
+    assume(lab, true, assumed)
+    mismatched, matched = psnrs(restored(lab))
+    assert mismatched < matched - 1
     assert words in restored(lab)
-    assert ("Over-sharpened" if told > true else "Too soft") in restored(lab)
-    cost = float(re.search(r"PSNR is ([\d.]+) dB below", restored(lab))[1])
-    assert cost == pytest.approx(truth - lie, abs=0.011)
+    assert ("Over-sharpened" if assumed > true else "Too soft") in restored(lab)
+    cost = float(re.search(r"PSNR is ([\d.]+) dB lower", restored(lab))[1])
+    assert cost == pytest.approx(matched - mismatched, abs=0.011)
 
 
 def test_the_sentence_says_what_was_measured():
-    assert "told the truth" in verdict(2.0, 2.0, 0.0, 1.0)
+    assert "assumes the true width" in verdict(2.0, 2.0, 0.0, 1.0)
     assert "more blur" in verdict(1.0, 2.0, -0.5, 0.9)
     assert "Too soft" in verdict(1.0, 2.0, -0.5, 0.9)
-    assert "0.50 dB below" in verdict(1.0, 2.0, -0.5, 0.9)
+    assert "0.50 dB lower" in verdict(1.0, 2.0, -0.5, 0.9)
     assert "Hardly any difference" in verdict(1.0, 1.1, 0.01, 1.005)
-    assert "0.01 dB above" in verdict(1.0, 1.1, 0.01, 1.005)
+    assert "0.01 dB higher" in verdict(1.0, 1.1, 0.01, 1.005)
+
+
+def test_the_bars_are_the_coefficients(photos, monkeypatch):
+    drawn = []
+    bar = Axes.bar
+
+    def watched(ax, places, heights, **options):
+        drawn.append((heights, options))
+        return bar(ax, places, heights, **options)
+
+    monkeypatch.setattr(Axes, "bar", watched)
+    widgets.kernel_mismatch(photos, MODEL4, sigma=1.2, assumed=3.4, layer=9)
+    seen, _ = convolved(MODEL4, photos[0][1], 1.2, 3.4)
+    heights, options = drawn[-1]
+    np.testing.assert_allclose(heights + options["bottom"], seen[8][1].numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -164,27 +182,26 @@ def test_a_control_changes_what_is_shown(lab, description, value, slow):
     assert lab.status.value == ""
 
 
-def test_the_told_slider_is_there_only_for_a_lie(lab):
-    told = control(lab, "told σ, HR pixels")
-    assert told.layout.display == "none"
-    control(lab, "tell it").value = "something else"
-    assert told.layout.display is None
-    told.value = 3.0
-    assert predicted(lab).count("<img") == 3  # LR, the kernels told, the truth's
-    control(lab, "tell it").value = "the truth"
-    assert told.layout.display == "none"
-    assert predicted(lab).count("<img") == 2
+def test_the_assumed_slider_is_there_only_for_a_mismatch(lab):
+    assumed = control(lab, "assumed σ, HR pixels")
+    assert assumed.layout.display == "none"
+    control(lab, "network assumes").value = "another σ"
+    assert assumed.layout.display is None
+    assumed.value = 3.0
+    assert predicted(lab).count("<img") == 4  # LR, the kernels of both widths, the coefficients
+    control(lab, "network assumes").value = "the true σ"
+    assert assumed.layout.display == "none"
+    assert predicted(lab).count("<img") == 3
 
 
 def test_every_picture_has_words_for_those_who_do_not_see_it(lab):
-    tell(lab, 1.2, 3.4)
+    assume(lab, 1.2, 3.4)
     text = predicted(lab) + restored(lab)
-    assert text.count("<img") == 6
-    alts = re.findall(r'alt="([^"]+)"', text) + re.findall(r'aria-label="([^"]+)"', text)
-    assert len(alts) == len(set(alts)) == 7
-    assert any("64 kernels that DA convolution 1 predicts, told σ = 3.4" in alt for alt in alts)
+    alts = re.findall(r'alt="([^"]+)"', text)
+    assert text.count("<img") == len(alts) == len(set(alts)) == 7
+    assert any("64 kernels that DA convolution 1 predicts, σ = 3.4 assumed" in alt for alt in alts)
     assert any("64 coefficients" in alt for alt in alts)
-    assert ">0</span>" in predicted(lab)  # the middle of the colours
+    assert "blue −" in predicted(lab)  # what the colours mean
 
 
 def test_zero_is_white_and_signs_are_red_and_blue():
@@ -197,7 +214,7 @@ def test_zero_is_white_and_signs_are_red_and_blue():
 
 
 def test_what_goes_wrong_shows_in_the_widget_and_goes_away(photos):
-    lab = widgets.what_it_was_told([*photos, ("dot", torch.rand(3, 8, 8))])
+    lab = widgets.kernel_mismatch([*photos, ("dot", torch.rand(3, 8, 8))])
     control(lab, "picture").value = "dot"
     assert 'role="alert"' in lab.status.value
     assert "8×8 is too small for a 21×21 kernel" in lab.status.value
@@ -208,17 +225,17 @@ def test_what_goes_wrong_shows_in_the_widget_and_goes_away(photos):
 
 def test_what_cannot_be_shown_is_refused_at_the_door(photos):
     with pytest.raises(ValueError, match="model2 has no DA convolutions"):
-        widgets.what_it_was_told(photos, "laptop/model2-x4-iso")
+        widgets.kernel_mismatch(photos, "laptop/model2-x4-iso")
     with pytest.raises(ValueError, match=r"widths go from 0\.2 to 4\.0 HR pixels, got 5"):
-        widgets.what_it_was_told(photos, sigma=5.0)
+        widgets.kernel_mismatch(photos, sigma=5.0)
     with pytest.raises(ValueError, match="DA convolutions 1 to 12, got 13"):
-        widgets.what_it_was_told(photos, layer=13)
+        widgets.kernel_mismatch(photos, layer=13)
     with pytest.raises(ValueError, match="at least one picture"):
-        widgets.what_it_was_told([])
+        widgets.kernel_mismatch([])
 
 
 def test_a_network_without_modulation_says_so(photos):
-    lab = widgets.what_it_was_told(photos, "laptop/model3-x4-iso", told=3.0)
+    lab = widgets.kernel_mismatch(photos, "laptop/model3-x4-iso", assumed=3.0)
     assert "no modulation branch" in predicted(lab)
     assert lab.status.value == ""
 
@@ -226,7 +243,7 @@ def test_a_network_without_modulation_says_so(photos):
 def test_networks_of_other_sizes_and_scales(photos, tmp_path):
     small = network.BlindSR(2, Sizes(groups=1, blocks=1, channels=16, tail_channels=8))
     path = weights.save(small, tmp_path / "small.safetensors")
-    lab = widgets.what_it_was_told(photos, [MODEL4, path], layer=9)
+    lab = widgets.kernel_mismatch(photos, [MODEL4, path], layer=9)
     control(lab, "network").value = str(path)
     assert (control(lab, "DA convolution").value, control(lab, "DA convolution").max) == (2, 2)
     assert "16 kernels" in predicted(lab)

@@ -1,14 +1,16 @@
-"""Names for the sliders' handles, which ipywidgets leaves nameless: a screen reader says a number
-and not what it is the number of."""
+"""Names for the handles of sliders. ipywidgets gives them none, so a screen reader would read a
+number without saying what it is."""
 
 from __future__ import annotations
 
 import anywidget
 
 
-class SliderNames(anywidget.AnyWidget):
-    """Nothing to see: the label beside each slider of the same Frame becomes its handle's name."""
+class SliderLabels(anywidget.AnyWidget):
+    """Invisible: gives each slider's handle the text of the label beside it as its name."""
 
+    # Beside that: pictures may shrink, where a flex box would keep them as wide as they are.
+    _css = ".dasr-frame :is(.widget-html, .widget-html-content) { min-width: 0 }"
     _esm = """
     export default {
       render({ el }) {

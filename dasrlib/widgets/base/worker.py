@@ -1,4 +1,4 @@
-"""Work behind the page: in one thread for all widgets, on as many cores as it may take."""
+"""One background thread for all widgets."""
 
 from __future__ import annotations
 
@@ -12,23 +12,17 @@ import torch
 T = TypeVar("T")
 
 # One for all: two would only take the cores from each other.
-_THREAD = ThreadPoolExecutor(1, thread_name_prefix="behind-the-page")
+_THREAD = ThreadPoolExecutor(1, thread_name_prefix="widgets")
 
 
-def computed(compute: Callable[[], T], cores: int | None = None) -> asyncio.Future[T]:
-    """The result of a computation in the widgets' thread, to be awaited in the kernel's loop.
-
-    cores: how many torch may use, None for as many as in the thread that asks. torch keeps that
-    number by thread, but one that is new begins with what any thread has set last: so it is set
-    for each computation, and given back.
-    """
-    usual = torch.get_num_threads()
+def run_in_worker(compute: Callable[[], T]) -> asyncio.Future[T]:
+    """The result of a computation in the background thread, to be awaited in the kernel's loop."""
+    cores = torch.get_num_threads()
 
     def run() -> T:
-        torch.set_num_threads(cores or usual)
-        try:
-            return compute()
-        finally:
-            torch.set_num_threads(usual)
+        # torch keeps this number for each thread, and a new thread begins with the last number
+        # that any thread has set.
+        torch.set_num_threads(cores)
+        return compute()
 
     return asyncio.get_running_loop().run_in_executor(_THREAD, run)

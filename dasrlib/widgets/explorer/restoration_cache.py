@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from dasrlib import data, evaluation, weights
-from dasrlib.degradation import Degradations, crop_to_multiple, quantise
+from dasrlib.data import centre_crop, crop_to_multiple
+from dasrlib.degradation import Degradations, quantise
 from dasrlib.network import BlindSR
-from dasrlib.widgets.base.degradation_controls import middle
 
 BICUBIC = "bicubic"
 
@@ -17,13 +17,12 @@ Key = tuple[str, str, float]  # picture, method, σ
 
 
 def bundled() -> dict[str, str]:
-    """The bundled models of the laptop profile: "model1" … "model5", and the names of their
-    weights."""
+    """The bundled models of the laptop profile, "model1" … "model5": the names of their weights."""
     names = [name for name in weights.catalogue() if name.startswith("laptop/")]
     return {name.removeprefix("laptop/").split("-")[0]: name for name in names}
 
 
-class Restorations:
+class RestorationCache:
     """Pictures, the methods that restore them, and what was restored and measured so far (§4.2).
 
     models: by name, networks of one scale. images: (name, (3, H, W) in [0, 1]) pairs.
@@ -49,13 +48,13 @@ class Restorations:
         (self.scale,) = scales
         self.bicubic = evaluation.Bicubic(self.scale)
         self.pictures = {
-            name: crop_to_multiple(middle(image, size), self.scale) for name, image in images
+            name: crop_to_multiple(centre_crop(image, size), self.scale) for name, image in images
         }
         self.psnr: dict[Key, float] = {}  # dB, of the whole picture
-        self.images: dict[Key, Tensor] = {}  # uint8, of the picture on show alone
+        self.images: dict[Key, Tensor] = {}  # uint8, of the current picture alone
 
     def restore(self, key: Key) -> tuple[Tensor, float]:
-        """A picture, degraded with σ and restored: (3, H, W) as bytes, and its PSNR-Y in dB.
+        """A picture, degraded with σ and restored: (3, H, W), 8-bit, and its PSNR-Y in dB.
 
         It changes nothing here, so that it can run in another thread.
         """
@@ -63,21 +62,18 @@ class Restorations:
         system = self.bicubic if method == BICUBIC else self.models[method]
         degradation = Degradations.isotropic(sigma, self.scale)
         hr, sr = evaluation.degrade_and_restore(system, self.pictures[picture], degradation)
-        return data.to_bytes(quantise(sr)), evaluation.psnr_y(sr, hr, self.scale)
+        return data.to_uint8(quantise(sr)), evaluation.psnr_y(sr, hr, self.scale)
 
     def keep(self, key: Key, result: tuple[Tensor, float]) -> None:
-        """What restore found."""
+        """Keeps what restore gave; restored pictures of another picture than this are dropped."""
+        self.images = {k: image for k, image in self.images.items() if k[0] == key[0]}
         self.images[key], self.psnr[key] = result
-
-    def forget_others(self, picture: str) -> None:
-        """Restored pictures other than of this one are dropped; the numbers stay."""
-        self.images = {key: image for key, image in self.images.items() if key[0] == picture}
 
     def curve(self, picture: str, method: str) -> list[tuple[float, float]]:
         """(σ, PSNR-Y in dB) of all that was measured, in the order of σ."""
-        return sorted((k[2], v) for k, v in self.psnr.items() if k[:2] == (picture, method))
+        return sorted((k[2], v) for k, v in [*self.psnr.items()] if k[:2] == (picture, method))
 
     def nearest(self, key: Key) -> Key | None:
-        """What was restored with the σ that is nearest, for the time until the right one is."""
+        """The restored picture with the nearest σ, to show until the right one is there."""
         there = [k for k in self.images if k[:2] == key[:2]]
         return min(there, key=lambda k: abs(k[2] - key[2]), default=None)

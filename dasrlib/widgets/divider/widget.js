@@ -1,4 +1,4 @@
-// The browser's half of before_after.py: two pictures of one part, on the two sides of a divider.
+// The browser's half of divider/widget.py: two pictures of one part, on the two sides of a divider.
 // It draws what it has at once, moved and scaled, and asks the kernel for a sharp picture of what is
 // in view: no more pixels than the screen has.
 
@@ -38,11 +38,11 @@ function furniture() {
       class: "dasr-ba-divider", role: "slider", tabindex: "0", "aria-orientation": "horizontal",
       "aria-label": "divider between bicubic and DASR", "aria-valuemin": "0", "aria-valuemax": "100",
     }, make("span", { "aria-hidden": "true" }, "◂ ▸")),
-    bar: make("progress", { max: "1", "aria-label": "enlargement" }),
+    bar: make("progress", { max: "1", "aria-label": "upscaling" }),
     stage: make("span", { class: "dasr-ba-stage-text" }),
-    cancel: button("cancel", "cancel the enlargement"),
-    again: button("start again", "start the enlargement again"),
-    said: make("span", { class: "dasr-ba-unseen", role: "status" }),
+    cancel: button("cancel", "cancel the upscaling"),
+    again: button("start again", "start the upscaling again"),
+    spoken: make("span", { class: "dasr-ba-unseen", role: "status" }),
   };
   const upload = make("label", { class: "dasr-ba-upload" }, "your own picture …", parts.file);
   const tools = make("div", { class: "dasr-ba-bar", role: "toolbar", "aria-label": "before and after" },
@@ -52,17 +52,17 @@ function furniture() {
   const view = make("div", { class: "dasr-ba-view" },
     parts.canvas, parts.before, parts.after, parts.divider);
   const work = make("div", { class: "dasr-ba-bar dasr-ba-work" },
-    parts.bar, parts.stage, parts.cancel, parts.again, parts.said);
+    parts.bar, parts.stage, parts.cancel, parts.again, parts.spoken);
   // JupyterLab's own shortcuts must not hear the keys meant for the picture.
   const root = make("div", { class: "dasr-ba", "data-lm-suppress-shortcuts": "true" }, tools, view, work);
   return { ...parts, view, root };
 }
 
 // The file in parts, each sent when the last has arrived.
-async function send(model, file, told) {
+async function send(model, file, report) {
   for (let offset = 0; offset === 0 || offset < file.size; offset += PART) {
     const part = await file.slice(offset, offset + PART).arrayBuffer();
-    told(`uploading ${file.name}: ${Math.round((100 * offset) / Math.max(1, file.size))} %`);
+    report(`uploading ${file.name}: ${Math.round((100 * offset) / Math.max(1, file.size))} %`);
     const arrived = new Promise((resolve) => {
       const hear = (message) => {
         if (message.kind !== "received" && message.kind !== "refused") return;
@@ -222,7 +222,7 @@ function render({ model, el }) {
     ui.before.textContent = `bicubic ×${scale}`;
     ui.after.textContent = `DASR ×${scale}`;
     ui.canvas.setAttribute("aria-label",
-      `${name}, enlarged to ${width} by ${height} pixels: bicubic left of the divider, DASR right ` +
+      `${name}, upscaled to ${width} by ${height} pixels: bicubic left of the divider, DASR right ` +
       "of it. Arrows move the picture, plus and minus zoom, 0 shows it whole.");
     if (picture().number !== number) {
       number = picture().number;
@@ -240,15 +240,18 @@ function render({ model, el }) {
     ui.cancel.hidden = !running;
     ui.again.hidden = running || finished || !picture().width;
     ui.save.disabled = !finished;
-    const said = stage.split(",")[0]; // not every tile: a screen reader would never stop
-    if (ui.said.textContent !== said) ui.said.textContent = said;
+    const spoken = stage.split(",")[0]; // not every tile: a screen reader would never stop
+    if (ui.spoken.textContent !== spoken) ui.spoken.textContent = spoken;
     if (finished && !ui.finished) look(true);
     ui.finished = finished;
   }
 
   // What the reader does
 
-  const upload = (file) => file && send(model, file, (text) => (ui.stage.textContent = text));
+  const upload = async (file) => {
+    if (file) await send(model, file, (text) => (ui.stage.textContent = text));
+    working(); // the stage of the picture before, if this one was refused
+  };
   ui.choice.onchange = () => model.send({ kind: "choose", name: ui.choice.value });
   ui.file.onchange = () => {
     upload(ui.file.files[0]);

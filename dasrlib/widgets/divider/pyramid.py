@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 
 from dasrlib.degradation import resize_bicubic
 
-REACH = 3  # LR pixels that bicubic enlargement reads to each side of one, and one more
+REACH = 3  # LR pixels that bicubic reads on each side of one, and one more
 EXACT = 2**16  # pixels of a window up to which it is sent as a png
 
 
@@ -27,7 +27,7 @@ class Box(NamedTuple):
     right: int
 
     def over(self, factor: int) -> Box:
-        """The same part of the picture reduced by a factor; what is cut by it is in."""
+        """The same part of the picture reduced by a factor, rounded outwards."""
         return Box(
             self.top // factor, self.left // factor,
             -(-self.bottom // factor), -(-self.right // factor),
@@ -38,7 +38,7 @@ class Box(NamedTuple):
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
-class Levels:
+class ImagePyramid:
     """A picture of bytes in three sizes: whole, and reduced by `step` and by step².
 
     A window of the whole of a phone's picture then reads some hundred thousand pixels, not 192
@@ -54,7 +54,7 @@ class Levels:
         }
 
     @classmethod
-    def of(cls, picture: np.ndarray, step: int) -> Levels:
+    def of(cls, picture: np.ndarray, step: int) -> ImagePyramid:
         """A picture (H, W, 3) of bytes that is whole already."""
         levels = cls(picture.shape[0], picture.shape[1], step)
         levels.put(0, 0, picture)
@@ -85,11 +85,11 @@ def reduced(picture: np.ndarray, factor: int) -> np.ndarray:
     return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).reduce(factor))
 
 
-def enlarged(lr: np.ndarray, scale: int) -> np.ndarray:
+def bicubic(lr: np.ndarray, scale: int) -> np.ndarray:
     """(H, W, 3) of bytes, bicubic, as degradation.resize_bicubic does it, to a grey level or, where
     it overshoots black or white, two more.
 
-    Pillow's, on one core and at once: the network has the others, and torch would wait for them.
+    Pillow's, on one core: the network keeps the others busy, and torch would wait for them.
     """
     r = REACH  # the outermost pixel repeated, as there
     padded = Image.fromarray(np.pad(lr, ((r, r), (r, r), (0, 0)), mode="edge"))
@@ -98,11 +98,10 @@ def enlarged(lr: np.ndarray, scale: int) -> np.ndarray:
     return sr[scale * r : -scale * r, scale * r : -scale * r]
 
 
-def softened(lr: np.ndarray, scale: int, band: int = 256) -> np.ndarray:
-    """The bicubic enlargement of a picture, reduced to the picture's own size; (H, W, 3) of bytes.
+def low_passed(lr: np.ndarray, scale: int, band: int = 256) -> np.ndarray:
+    """A picture upscaled by bicubic and reduced again to its own size; (H, W, 3) of bytes.
 
-    Enlarging and reducing again are linear, so together they are one small kernel, found here from
-    their answer to a single bright pixel.
+    Both are linear, so together they are one small kernel: their response to one bright pixel.
     """
     dot = torch.zeros(1, 1, 9, 9)
     dot[..., 4, 4] = 1
@@ -116,31 +115,31 @@ def softened(lr: np.ndarray, scale: int, band: int = 256) -> np.ndarray:
     return out
 
 
-class Bicubic:
-    """The bicubic enlargement of a picture, of which only what is looked at is ever computed.
+class LazyBicubic:
+    """A picture upscaled by bicubic, of which only the part that is looked at is computed.
 
     lr: (H, W, 3) of bytes.
     """
 
     def __init__(self, lr: np.ndarray, scale: int) -> None:
         self.lr, self.scale = lr, scale
-        self.small = Levels.of(softened(lr, scale), scale)
+        self.small = ImagePyramid.of(low_passed(lr, scale), scale)
 
     def window(self, box: Box, factor: int) -> np.ndarray:
-        """A part of the enlargement, in SR pixels, reduced by a factor, (H, W, 3) of bytes."""
+        """A part of it, in SR pixels, reduced by a factor, (H, W, 3) of bytes."""
         s = self.scale
         if factor >= s:
             return self.small.window(box.over(s), factor // s)
         own = box.over(s)
-        # Beyond what is asked for, the pixels that those at its border are interpolated from.
+        # Its border is interpolated from pixels outside it.
         top, left = max(0, own.top - REACH), max(0, own.left - REACH)
         seen = self.lr[top : own.bottom + REACH, left : own.right + REACH]
         y, x = box.top - s * top, box.left - s * left
-        sr = enlarged(seen, s)[y : y + box.bottom - box.top, x : x + box.right - box.left]
+        sr = bicubic(seen, s)[y : y + box.bottom - box.top, x : x + box.right - box.left]
         return reduced(sr, factor)
 
 
-def encoded(picture: np.ndarray) -> bytes:
+def encode_png_or_jpeg(picture: np.ndarray) -> bytes:
     """(H, W, 3) of bytes as a file that a browser shows: exact where its pixels can be told apart.
 
     A window of more pixels is seen at their true size or smaller, and as a JPEG of quality 95 it is
@@ -154,14 +153,18 @@ def encoded(picture: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def aligned(top: float, left: float, bottom: float, right: float, factor: int,
-            height: int, width: int) -> Box:  # fmt: skip
-    """The box of whole squares of factor × factor pixels that covers a part of a picture."""
+def align_to_grid(
+    part: tuple[float, float, float, float], factor: int, height: int, width: int
+) -> Box:
+    """The box of whole squares of factor × factor pixels that covers a part of a picture.
+
+    part: top, left, bottom, right.
+    """
 
     def along(low: float, high: float, length: int) -> tuple[int, int]:
         start = math.floor(min(max(low, 0), length - 1) / factor) * factor
         end = math.ceil(min(max(high, start + 1), length) / factor) * factor
         return start, min(end, length)
 
-    (y0, y1), (x0, x1) = along(top, bottom, height), along(left, right, width)
+    (y0, y1), (x0, x1) = along(part[0], part[2], height), along(part[1], part[3], width)
     return Box(y0, x0, y1, x1)

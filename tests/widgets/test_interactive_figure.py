@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import ipywidgets as ipw
@@ -12,9 +13,9 @@ import pytest
 import torch
 from waiting import until
 
-from dasrlib.widgets.base import frame
-from dasrlib.widgets.base.frame import COMPUTING, Frame
-from dasrlib.widgets.base.worker import computed
+from dasrlib.widgets.base import interactive_figure
+from dasrlib.widgets.base.interactive_figure import COMPUTING, InteractiveFigure
+from dasrlib.widgets.base.worker import run_in_worker
 
 
 @pytest.fixture
@@ -23,17 +24,17 @@ def slider() -> ipw.IntSlider:
 
 
 @pytest.fixture
-def shared(slider, monkeypatch) -> Frame:
-    monkeypatch.setattr(frame.AtRest.__init__, "__defaults__", (0.05,))
-    return Frame([slider], [], plt.figure)
+def shared(slider, monkeypatch) -> InteractiveFigure:
+    monkeypatch.setattr(interactive_figure.Debounced.__init__, "__defaults__", (0.05,))
+    return InteractiveFigure([slider], [], plt.figure)
 
 
 def test_moves_are_computed_once_when_the_slider_rests_and_not_on_its_thread(shared, slider):
     computed, shown = [], []
 
-    def compute() -> int:
+    def compute() -> Iterator[int]:
         computed.append((slider.value, threading.current_thread() is threading.main_thread()))
-        return slider.value
+        yield slider.value
 
     async def move() -> None:
         for value in (1, 2, 3):
@@ -42,7 +43,7 @@ def test_moves_are_computed_once_when_the_slider_rests_and_not_on_its_thread(sha
             await asyncio.sleep(0.01)
         await until(lambda: shown[-1] == 3)
 
-    shared.answer_at_rest([slider], compute, shown.append)
+    shared.on_idle([slider], compute, shown.append)
     asyncio.run(move())
     assert computed == [(0, True), (3, False)]
     assert shown == [0, 3]
@@ -52,12 +53,12 @@ def test_moves_are_computed_once_when_the_slider_rests_and_not_on_its_thread(sha
 def test_a_result_that_a_move_has_overtaken_is_not_shown(shared, slider):
     shown, begun, go = [], threading.Event(), threading.Event()
 
-    def compute() -> int:
+    def compute() -> Iterator[int]:
         value = slider.value
         if value == 1:
             begun.set()
             assert go.wait(10)
-        return value
+        yield value
 
     async def move() -> None:
         slider.value = 1
@@ -66,7 +67,7 @@ def test_a_result_that_a_move_has_overtaken_is_not_shown(shared, slider):
         go.set()
         await until(lambda: shown[-1] == 2)
 
-    shared.answer_at_rest([slider], compute, shown.append)
+    shared.on_idle([slider], compute, shown.append)
     asyncio.run(move())
     assert shown == [0, 2]
 
@@ -77,12 +78,12 @@ def test_moves_that_come_on_two_threads_are_answered(shared, slider):
     shown, begun, go = [], threading.Event(), threading.Event()
     subshell = asyncio.new_event_loop()
 
-    def compute() -> int:
+    def compute() -> Iterator[int]:
         value = slider.value
         if value == 1:
             begun.set()
             assert go.wait(10)
-        return value
+        yield value
 
     async def move() -> None:
         slider.value = 1
@@ -92,7 +93,7 @@ def test_moves_that_come_on_two_threads_are_answered(shared, slider):
         go.set()
         await until(lambda: shown[-1] == 2)
 
-    shared.answer_at_rest([slider], compute, shown.append)
+    shared.on_idle([slider], compute, shown.append)
     thread = threading.Thread(target=subshell.run_forever, daemon=True)
     thread.start()
     try:
@@ -107,11 +108,11 @@ def test_moves_that_come_on_two_threads_are_answered(shared, slider):
 def test_the_quick_answer_comes_while_the_slow_one_is_computed(shared, slider):
     quick, shown, begun, go = ipw.Label(), [], threading.Event(), threading.Event()
 
-    def slow() -> int:
+    def slow() -> Iterator[int]:
         if slider.value == 1:
             begun.set()
             assert go.wait(10)
-        return slider.value
+        yield slider.value
 
     def at_once() -> None:
         quick.value = str(slider.value)
@@ -126,8 +127,8 @@ def test_the_quick_answer_comes_while_the_slow_one_is_computed(shared, slider):
         go.set()
         await until(lambda: shown[-1] == 5)
 
-    shared.answer([slider], at_once)
-    shared.answer_at_rest([slider], slow, shown.append)
+    shared.on_change([slider], at_once)
+    shared.on_idle([slider], slow, shown.append)
     asyncio.run(move())
     assert shared.status.value == ""
 
@@ -137,14 +138,14 @@ def test_an_error_stays_until_its_own_computation_succeeds(shared, slider):
         if slider.value == 1:
             raise ValueError("one is not allowed")
 
-    def slow() -> int:
+    def slow() -> Iterator[int]:
         if slider.value == 2:
             raise ValueError("two is not allowed")
-        return slider.value
+        yield slider.value
 
     other = ipw.IntSlider(0)
-    shared.answer([slider, other], quick)
-    shared.answer_at_rest([slider], slow, lambda value: None)
+    shared.on_change([slider, other], quick)
+    shared.on_idle([slider], slow, lambda value: None)
     slider.value = 1
     assert "one is not allowed" in shared.status.value
     slider.value = 2
@@ -156,33 +157,71 @@ def test_an_error_stays_until_its_own_computation_succeeds(shared, slider):
     assert shared.status.value == ""
 
 
-def test_each_computation_has_its_cores_and_gives_them_back():
+def test_the_steps_show_one_by_one_until_a_move_drops_the_rest(shared, slider):
+    shown, held, go = [], threading.Event(), threading.Event()
+
+    def steps() -> Iterator[tuple[int, int]]:
+        value = slider.value
+        for number in range(3):
+            if (value, number) == (1, 2):
+                held.set()
+                assert go.wait(10)
+            yield value, number
+
+    async def move() -> None:
+        slider.value = 1
+        await until(held.is_set)
+        await until(lambda: shown[-1] == (1, 1))
+        assert COMPUTING in shared.status.value
+        slider.value = 2
+        go.set()
+        await until(lambda: shown[-1] == (2, 2))
+
+    shared.on_idle([slider], steps, shown.append)
+    asyncio.run(move())
+    first, second, third = ([(value, number) for number in range(3)] for value in range(3))
+    assert shown == [*first, *second[:2], *third]
+    assert shared.status.value == ""
+
+
+def test_a_closed_widget_computes_no_more(shared, slider):
+    shown = []
+
+    def steps() -> Iterator[int]:
+        yield from range(slider.value)
+
+    async def move() -> None:
+        slider.value = 2
+        shared.close()
+        await asyncio.sleep(0.3)
+
+    shared.on_idle([slider], steps, shown.append)
+    asyncio.run(move())
+    assert shown == []
+
+
+def test_the_worker_has_the_cores_of_the_kernel_and_gives_them_back():
     def of_a_new_thread() -> int:
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(torch.get_num_threads).result()
 
-    def fail() -> None:
-        raise ValueError("no")
-
-    async def session() -> list[int]:
-        found = [await computed(torch.get_num_threads, cores=1), of_a_new_thread()]
-        with pytest.raises(ValueError, match="no"):
-            await computed(fail, cores=1)
-        return [*found, await computed(torch.get_num_threads), of_a_new_thread()]
+    async def session() -> int:
+        return await run_in_worker(torch.get_num_threads)
 
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
     try:
-        assert asyncio.run(session()) == [1, 2, 2, 2]
+        for cores in (1, 2):
+            torch.set_num_threads(cores)
+            assert (asyncio.run(session()), of_a_new_thread()) == (cores, cores)
     finally:
         torch.set_num_threads(before)
 
 
 def test_what_goes_wrong_in_the_thread_shows_in_the_widget(shared, slider):
-    def compute() -> int:
+    def compute() -> Iterator[int]:
         if slider.value == 7:
             raise ValueError("seven is not allowed")
-        return slider.value
+        yield slider.value
 
     async def move() -> None:
         slider.value = 7
@@ -191,5 +230,5 @@ def test_what_goes_wrong_in_the_thread_shows_in_the_widget(shared, slider):
         slider.value = 8
         await until(lambda: shared.status.value == "")
 
-    shared.answer_at_rest([slider], compute, lambda value: None)
+    shared.on_idle([slider], compute, lambda value: None)
     asyncio.run(move())

@@ -13,8 +13,8 @@ from PIL import Image
 
 from dasrlib import widgets
 from dasrlib.degradation import Degradations
-from dasrlib.widgets.base.frame import Throttled
-from dasrlib.widgets.degradation_lab import equation
+from dasrlib.widgets.base.interactive_figure import Throttled
+from dasrlib.widgets.lab import equation
 
 
 def texture(seed: int) -> torch.Tensor:
@@ -22,17 +22,17 @@ def texture(seed: int) -> torch.Tensor:
 
 
 @pytest.fixture
-def lab() -> widgets.Frame:
+def lab() -> widgets.InteractiveFigure:
     return widgets.degradation_lab([("one", texture(0)), ("two", texture(1))])
 
 
-def control(lab: widgets.Frame, description: str):
+def control(lab: widgets.InteractiveFigure, description: str):
     return next(w for w in lab.children[0].children if w.description == description)
 
 
-def shown(lab: widgets.Frame) -> tuple[str, str]:
+def shown(lab: widgets.InteractiveFigure) -> tuple[str, str]:
     """The equation, and the pictures' html."""
-    return lab.children[1].value, "".join(part.value for part in lab.children[2].children)
+    return lab.children[1].value, lab.children[2].value
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,184 @@
+"""Datasets and folders of pictures, and the samples that every machine has (§4.1).
+
+A dataset is a folder of its name (`Set5/`, `Set14/`, `B100/`, ...). It is searched for in
+the folder that the environment variable `DASR_DATA` names, then where `dasrlib.data.downloads` puts
+what it downloads. The name "samples" needs neither.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeVar
+
+from torch import Tensor
+
+from dasrlib.data import downloads
+from dasrlib.data.image_files import FORMATS, load_image, load_image_uint8
+from dasrlib.errors import unknown_name_message
+
+Pictures = Sequence[tuple[str, Tensor]]  # (name, (3, H, W) RGB)
+
+# The colour pictures inside these packages; scikit-image downloads its other ones.
+SAMPLES = {
+    "skimage": (
+        "data/astronaut.png",
+        "data/chelsea.png",
+        "data/coffee.png",
+        "data/hubble_deep_field.jpg",
+        "data/ihc.png",
+        "data/motorcycle_left.png",
+        "data/rocket.jpg",
+    ),
+    "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
+}
+
+Item = TypeVar("Item")
+
+
+def search_folders() -> list[Path]:
+    """The folders searched for datasets, in order: `DASR_DATA` if set, then the download cache."""
+    chosen = os.environ.get("DASR_DATA")
+    return [*([Path(chosen).expanduser()] if chosen else []), downloads.cache_folder()]
+
+
+def available() -> dict[str, Path | None]:
+    """Every dataset by name, with its folder, or None if it is not on this machine.
+
+    "samples" come first: seven of them are in the given folder, scikit-image's, two in
+    scikit-learn's. A dataset whose download was interrupted counts as missing.
+    """
+    found: dict[str, Path | None] = {"samples": _samples()[0].parent}
+    return found | {name: _folder_of(name) for name in downloads.registry()}
+
+
+def paths(name: str | Path) -> list[Path]:
+    """The picture files of a dataset or a folder, sorted by file name.
+
+    For datasets too large for memory, such as DIV2K: read one file at a time with `load_image`.
+
+    Args:
+        name: "samples", a dataset of `downloads.registry()`, or a path to a folder. Folders inside
+            it are not searched.
+
+    Raises:
+        ValueError: the name is none of these.
+        FileNotFoundError: the dataset is not on this machine, or the folder has no pictures.
+    """
+    if name == "samples":
+        return _samples()
+    if name in downloads.registry():
+        folder = _folder_of(str(name))
+        if folder is None:
+            raise FileNotFoundError(
+                f"{name} is not on this machine: run `dasr data get {name}`, or set DASR_DATA"
+            )
+    else:
+        folder = Path(name).expanduser()
+        if not folder.is_dir():
+            sentence = unknown_name_message("dataset", name, ["samples", *downloads.registry()])
+            raise ValueError(f"{sentence}, or a path to a folder")
+    found = _pictures(folder)
+    if not found:
+        raise FileNotFoundError(
+            f"no pictures in {folder}: expected files ending in {', '.join(FORMATS)}"
+        )
+    return found
+
+
+def images(name: str | Path, limit: int | None = None) -> list[tuple[str, Tensor]]:
+    """The pictures of a dataset or a folder, sorted by file name (§4.1).
+
+    "samples" are nine colour photographs inside scikit-image and scikit-learn, so they need no
+    network: seven everyday ones (a person, a cat, a temple, a cup, a flower, a motorcycle, a
+    rocket), a micrograph (ihc) and a telescope's picture (hubble_deep_field).
+
+    Args:
+        name: see `paths`.
+        limit: how many to read, at least 1; by default all.
+
+    Returns:
+        (name, image) pairs: the file's name without extension, and (3, H, W) float32 RGB in [0, 1].
+
+    Raises:
+        ValueError: the limit is below 1, or as `paths` and `load_image` raise it.
+        FileNotFoundError: see `paths`.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be at least 1, or None for all images, got {limit}")
+    return [(path.stem, load_image(path)) for path in paths(name)[:limit]]
+
+
+def split(items: Sequence[Item], held_out: int = 20) -> tuple[list[Item], list[Item]]:
+    """Divide a sequence, such as `images` or `paths`, into (train, held_out) by position alone.
+
+    The held-out items are spread evenly: the last of each run of `len(items) // held_out`. They are
+    never more than a quarter of the items, so that a small folder still has items to train on.
+
+    Args:
+        items: at least 2, or any number where held_out is 0.
+        held_out: how many to hold out, at least 0.
+
+    Raises:
+        ValueError: held_out is negative, or there are fewer than 2 items.
+    """
+    if held_out == 0:
+        return list(items), []
+    if len(items) < 2 or held_out < 0:
+        raise ValueError(
+            f"cannot hold out {held_out} of {len(items)} images: expected 0 or more, of at least 2"
+        )
+    count = min(held_out, max(1, len(items) // 4))
+    step = len(items) // count
+    chosen = set(range(step - 1, step * count, step))
+    train = [item for index, item in enumerate(items) if index not in chosen]
+    return train, [items[index] for index in sorted(chosen)]
+
+
+def training_images(names: Sequence[str | Path], held_out: int) -> tuple[Pictures, Pictures]:
+    """Datasets or folders as (train, held out); those to train on are uint8, a quarter of the
+    memory. Only pictures of the first one are held out."""
+    train: list[tuple[str, Tensor]] = []
+    kept: list[tuple[str, Tensor]] = []
+    # Decoding a picture takes longer than reading it, and leaves other cores free.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for i, name in enumerate(names):
+            more, out = split(paths(name), held_out if i == 0 else 0)
+            stems = (path.stem for path in more)
+            train += zip(stems, pool.map(load_image_uint8, more), strict=True)
+            kept += [(path.stem, load_image(path)) for path in out]
+    return train, kept
+
+
+def _samples() -> list[Path]:
+    files = []
+    for package, names in SAMPLES.items():
+        found = find_spec(package)  # without importing it: scikit-learn takes seconds
+        if found is None or found.origin is None:
+            raise FileNotFoundError(
+                f"the samples of {package} are not on this machine: install scikit-image and "
+                "scikit-learn"
+            )
+        files += [Path(found.origin).parent / name for name in names]
+    return sorted(files, key=lambda path: path.name)
+
+
+def _folder_of(name: str) -> Path | None:
+    """The first folder with the dataset; one with an unfinished download does not count."""
+    for folder in (place / name for place in search_folders()):
+        if _pictures(folder) and not (folder / downloads.INCOMPLETE).exists():
+            return folder
+    return None
+
+
+def _pictures(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    files = (path for path in folder.iterdir() if path.suffix.lower() in FORMATS)
+    return sorted(
+        (path for path in files if path.is_file() and not path.name.startswith(".")),
+        key=lambda path: path.name,
+    )

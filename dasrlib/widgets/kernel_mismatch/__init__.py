@@ -1,1 +1,0 @@
-"""What DASR does when it is told a wrong blur."""

@@ -1,0 +1,1 @@
+"""What DASR does when it assumes a wrong blur."""
