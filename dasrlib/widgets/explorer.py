@@ -143,8 +143,6 @@ class _Explorer:
         self.picture.observe(lambda change: self.new_picture(), names="value")
         self.new_picture()
 
-    # What is chosen
-
     def chosen(self) -> list[str]:
         return [system for system, tick in self.ticks.items() if tick.value]
 
@@ -166,8 +164,6 @@ class _Explorer:
     def cut(self, image: Tensor) -> Tensor:
         top, left = self.down.value, self.right.value
         return image[..., top : top + self.side, left : left + self.side]
-
-    # What takes time
 
     def steps(self) -> Iterator[Callable[[], None]]:
         """Restores and measures what is missing, the crops first, and draws the curves anew.
@@ -207,8 +203,6 @@ class _Explorer:
 
     def show_charts(self, charts: list[Panel]) -> None:
         self.charts, self.plot.value = charts, row_html(charts)
-
-    # What is shown at once
 
     def show(self) -> None:
         bicubic = self.key("bicubic")

@@ -129,7 +129,6 @@ class MismatchModel:
         return psnr_y(self.sr(case), self.hr(case), self.networks[case.network].scale)
 
     def verdict(self, case: MismatchCase) -> str:
-        """The effect of the mismatch in words: see the function `verdict`."""
         gain = self.psnr(case) - self.psnr(case.matched)
         steep, matched = (steepness(self.sr(c)) for c in (case, case.matched))
         return verdict(case.true, case.assumed, gain, steep / max(matched, 1e-6))
@@ -172,10 +171,8 @@ class _Controls:
     ) -> None:
         self.convolutions = model.convolutions
         names = list(model.networks)
-        lows, highs = zip(
-            *(paper.SIGMA_RANGE[m.scale] for m in model.networks.values()), strict=True
-        )
-        low, high = min(lows), max(highs)
+        ends = [end for m in model.networks.values() for end in paper.SIGMA_RANGE[m.scale]]
+        low, high = min(ends), max(ends)
         start = sigma if assumed is None else assumed
         for width in (sigma, start):
             if not low <= width <= high:
@@ -313,12 +310,10 @@ def _coefficient_panels(model: MismatchModel, case: MismatchCase, layer: int) ->
 
 def _sr_panels(model: MismatchModel, case: MismatchCase) -> list[Panel]:
     """What is slow: SR with the assumed width, SR with the true width, HR."""
+    number = "PSNR-Y {:.2f} dB".format
 
     def panel(title: str, image: Tensor, note: str) -> Panel:
         return Panel(title, image, f"the picture {case.picture}: {title}, {note}", SIZE, note)
 
-    found = [
-        panel(f"SR, {_words(c)}", model.sr(c), f"PSNR-Y {model.psnr(c):.2f} dB")
-        for c in _both(case)
-    ]
+    found = [panel(f"SR, {_words(c)}", model.sr(c), number(model.psnr(c))) for c in _both(case)]
     return [*found, panel("HR", model.hr(case), "the original")]

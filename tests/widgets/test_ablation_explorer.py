@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from PIL import Image
 from waiting import until
 
-from dasrlib import data, evaluation, network, systems, widgets
+from dasrlib import data, evaluation, network, widgets
 from dasrlib.data import crop_to_multiple
 from dasrlib.degradation import Degradations, degrade, quantise
 from dasrlib.systems import short
@@ -255,7 +255,7 @@ def test_in_a_kernel_the_move_answers_first_and_the_models_follow_one_by_one(mod
     seen = []  # the crops' notes, at every change
 
     async def session() -> None:
-        explorer = widgets.ablation_explorer(IMAGES, models, sigma=SIGMA, size=132)
+        explorer = widgets.ablation_explorer(IMAGES, models)
 
         def look(change: object) -> None:
             seen.append({name: note for name, (_, note) in crops(explorer).items()})
@@ -312,7 +312,7 @@ def test_without_a_kernel_there_is_the_first_frame(explorer):
         ({"images": []}, "got 0 pictures"),
         ({"models": {}}, r"the scales \[\]"),
         ({"models": {"model1": network.BlindSR(4), "model4": network.BlindSR(2)}}, r"\[2, 4\]"),
-        ({"models": {"model6": network.BlindSR(4)}}, "unknown model 'model6'"),
+        ({"models": {"model6": network.BlindSR(4)}}, "did you mean 'model5'"),
     ],
 )
 def test_bad_inputs_are_refused(models, change, words):

@@ -29,7 +29,7 @@ WORKER = ThreadPoolExecutor(1, thread_name_prefix="widgets")
 T = TypeVar("T")
 
 
-def error_text(error: Exception) -> str:
+def error_text(error: BaseException) -> str:
     """The message of an error; where it has none, its type."""
     return str(error) or type(error).__name__
 

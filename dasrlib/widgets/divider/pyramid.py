@@ -19,6 +19,8 @@ from dasrlib.degradation import resize_bicubic
 REACH = 3  # LR pixels that bicubic reads on each side of one, and one more
 EXACT = 2**16  # pixels of a window up to which it is sent as a png
 
+Look = dict[str, float]  # top, left, bottom, right in SR pixels, and "pixels": its width on screen
+
 
 class Box(NamedTuple):
     """A part of a picture, in its pixels, the ends not included."""
@@ -125,14 +127,13 @@ def encode_png_or_jpeg(picture: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def align_to_grid(
-    part: tuple[float, float, float, float], factor: int, height: int, width: int
-) -> Box:
+def align_to_grid(look: Look, factor: int, height: int, width: int) -> Box:
     """The box of whole squares of factor × factor pixels that covers a part of a picture."""
 
     def along(low: float, high: float, length: int) -> tuple[int, int]:
         start = math.floor(min(max(low, 0), length - 1) / factor) * factor
         return start, min(math.ceil(max(high, start + 1) / factor) * factor, length)
 
-    (y0, y1), (x0, x1) = along(part[0], part[2], height), along(part[1], part[3], width)
-    return Box(y0, x0, y1, x1)
+    top, bottom = along(look["top"], look["bottom"], height)
+    left, right = along(look["left"], look["right"], width)
+    return Box(top, left, bottom, right)

@@ -17,13 +17,10 @@ from torch import Tensor
 from dasrlib import data, inference
 from dasrlib.network import BlindSR
 from dasrlib.widgets.base.interactive_figure import error_text
-from dasrlib.widgets.divider.pyramid import Box, ImagePyramid, LazyBicubic, align_to_grid
+from dasrlib.widgets.divider.pyramid import Box, ImagePyramid, LazyBicubic, Look, align_to_grid
 
 OFTEN = 0.1  # seconds between two reports of the encoder, which reads a tile in less
 
-Look = dict[
-    str, float
-]  # top, left, bottom, right, SR pixels, and "pixels", its width on the screen
 Tile = tuple[slice, slice]  # rows and columns, SR pixels
 
 _numbers = itertools.count(1)
@@ -100,8 +97,7 @@ class UpscaleJob:
         Where nothing is upscaled yet, after is the bicubic picture, darkened.
         """
         factor = self.sr.factor((look["right"] - look["left"]) / max(1.0, look["pixels"]))
-        ends = look["top"], look["left"], look["bottom"], look["right"]
-        box = align_to_grid(ends, factor, self.sr.height, self.sr.width)
+        box = align_to_grid(look, factor, self.sr.height, self.sr.width)
         before, after = self.bicubic.window(box, factor), self.sr.window(box, factor)
         rows = np.arange(box.top, box.bottom, factor) // self.side
         columns = np.arange(box.left, box.right, factor) // self.side

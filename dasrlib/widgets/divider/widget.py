@@ -27,11 +27,12 @@ from dasrlib.widgets.base.interactive_figure import (
     WORKER,
     InteractiveFigure,
     Throttled,
+    error_text,
     running_loop,
 )
 from dasrlib.widgets.base.uploads import open_upload
-from dasrlib.widgets.divider.pyramid import encode_png_or_jpeg
-from dasrlib.widgets.divider.upscale_job import Look, Tile, UpscaleJob
+from dasrlib.widgets.divider.pyramid import Look, encode_png_or_jpeg
+from dasrlib.widgets.divider.upscale_job import Tile, UpscaleJob
 
 HERE = Path(__file__).parent
 FIRST = 64  # LR pixels: the side of the part that the first frame shows
@@ -151,7 +152,7 @@ class BeforeAfter(InteractiveFigure):
         already, as NAME-x4-2.png, and so on: no file is replaced."""
         if self.job is None or not self.job.finished:
             raise ValueError("there is nothing to save before the picture is finished")
-        wanted = Path(f"{Path(self.job.name).stem}-x{self.model.scale}.png").resolve()
+        wanted = Path.cwd() / f"{Path(self.job.name).stem}-x{self.model.scale}.png"
         numbered = (wanted.with_stem(f"{wanted.stem}-{i}") for i in itertools.count(2))
         names = itertools.chain([wanted], numbered)
         path = next(p for p in names if p not in self._saved and not os.path.lexists(p))
@@ -160,13 +161,11 @@ class BeforeAfter(InteractiveFigure):
 
         def report(written: Future[None]) -> None:
             error = written.exception()
-            text = str(error) if error else f"written: {path.name}, in the notebook's folder"
+            text = error_text(error) if error else f"written: {path.name}, in the notebook's folder"
             self._soon(lambda: self.set_status(text, error is not None))
 
         whole = torch.from_numpy(self.job.sr.sizes[1]).permute(2, 0, 1)
         WORKER.submit(data.save_image, whole, path).add_done_callback(report)
-
-    # What the job reports
 
     def _start(self, name: str, picture: Tensor) -> None:
         job = UpscaleJob(name, picture, self.model, TILE, self._wanted)
@@ -196,11 +195,11 @@ class BeforeAfter(InteractiveFigure):
                 self.viewer.set_trait(trait, getattr(job, trait))
         if job.error:
             self.set_status(job.error, error=True)
-        if tile is not None and any(_overlap(look, tile) for look in self.looks.values()):
+        if tile is not None and any(_overlap(look, tile) for look in [*self.looks.values()]):
             self._refresh()
 
     def _show_all(self) -> None:
-        for view, look in self.looks.items():
+        for view, look in [*self.looks.items()]:  # a copy: views come and go
             if look is not None:
                 self.run_safely(partial(self._show, view, look))
 
