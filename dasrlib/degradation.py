@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -144,53 +144,36 @@ class Degradations:
         return bool((self.kernels - columns * rows).abs().max() <= 1e-6 * self.kernels.abs().max())
 
     @classmethod
-    def isotropic(
-        cls,
-        sigma: Numbers,
-        scale: int,
-        noise: Numbers = 0.0,
-        size: int = KERNEL_SIZE,
-        downsampler: Downsampler = "bicubic",
-    ) -> Degradations:
+    def isotropic(cls, sigma: Numbers, scale: int, noise: Numbers = 0.0) -> Degradations:
         """Isotropic Gaussian kernels (§4.2).
 
         Args:
             sigma: (B,) or a number, widths in HR pixels; 0 means no blur at all.
             scale: 2, 3 or 4.
             noise: (B,) or a number, standard deviations on the 0..255 scale.
-            size: side of the kernels in HR pixels, odd.
-            downsampler: "bicubic" or "s-fold".
         """
         widths, noises = torch.broadcast_tensors(_as_batch(sigma), _as_batch(noise))
         # A Gaussian of a thousandth of a pixel is exactly the kernel with a single 1 in the middle.
-        kernels = isotropic_kernels(torch.where(widths == 0, 1e-3, widths), size)
-        zero = torch.zeros_like(widths)
-        return cls(scale, kernels, noises, widths, widths, zero, downsampler)
+        kernels = isotropic_kernels(torch.where(widths == 0, 1e-3, widths))
+        return cls(scale, kernels, noises, widths, widths, torch.zeros_like(widths))
 
     @classmethod
     def anisotropic(
-        cls,
-        lambda1: Numbers,
-        lambda2: Numbers,
-        theta: Numbers,
-        scale: int,
-        noise: Numbers = 0.0,
-        size: int = KERNEL_SIZE,
-        downsampler: Downsampler = "bicubic",
+        cls, lambda1: Numbers, lambda2: Numbers, theta: Numbers, scale: int, noise: Numbers = 0.0
     ) -> Degradations:
-        """Anisotropic Gaussian kernels (§4.3): the arguments of anisotropic_kernels and isotropic."""
+        """Anisotropic Gaussian kernels (§4.3), with the arguments of anisotropic_kernels."""
         l1, l2, angle, noises = torch.broadcast_tensors(
             *(_as_batch(value) for value in (lambda1, lambda2, theta, noise))
         )
-        kernels = anisotropic_kernels(l1, l2, angle, size)
-        return cls(scale, kernels, noises, l1, l2, angle, downsampler)
+        return cls(scale, anisotropic_kernels(l1, l2, angle), noises, l1, l2, angle)
 
     def __len__(self) -> int:
         return self.noise.shape[0]
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Degradations:
         names = ("kernels", "noise", "lambda1", "lambda2", "theta")
-        return replace(self, **{name: function(getattr(self, name)) for name in names})
+        mapped: dict[str, Any] = {name: function(getattr(self, name)) for name in names}
+        return replace(self, **mapped)
 
     def __getitem__(self, index: int | slice | Tensor) -> Degradations:
         """The chosen degradations, still a batch."""
@@ -231,14 +214,12 @@ class DegradationSpace:
         widths: the range of σ, or of λ1 and λ2, in HR pixels.
         is_isotropic: one width σ for each kernel, instead of λ1, λ2 and θ.
         noise: the largest noise level, 0..255 scale; levels are uniform in [0, noise].
-        downsampler: "bicubic" or "s-fold".
     """
 
     scale: int
     widths: tuple[float, float]
     is_isotropic: bool
     noise: float = 0.0
-    downsampler: Downsampler = "bicubic"
 
     @classmethod
     def isotropic(cls, scale: int) -> DegradationSpace:
@@ -257,10 +238,8 @@ class DegradationSpace:
         lambda1, lambda2 = low + (high - low) * u[0], low + (high - low) * u[1]
         noise = self.noise * u[3]
         if self.is_isotropic:
-            return Degradations.isotropic(lambda1, self.scale, noise, downsampler=self.downsampler)
-        return Degradations.anisotropic(
-            lambda1, lambda2, math.pi * u[2], self.scale, noise, downsampler=self.downsampler
-        )
+            return Degradations.isotropic(lambda1, self.scale, noise)
+        return Degradations.anisotropic(lambda1, lambda2, math.pi * u[2], self.scale, noise)
 
 
 def degrade(

@@ -178,9 +178,3 @@ def test_same_seed_same_draw():
     for a, b in zip(tensors(drawn(3)), tensors(drawn(3)), strict=True):
         assert torch.equal(a, b)
     assert not torch.equal(drawn(3).lambda1, drawn(4).lambda1)
-
-
-def test_a_space_passes_its_downsampler_on():
-    for isotropic in (True, False):
-        space = DegradationSpace(4, (0.2, 4.0), is_isotropic=isotropic, downsampler="s-fold")
-        assert space.sample(2).downsampler == "s-fold"
