@@ -62,7 +62,7 @@ def show(
     draw: Draw,
     data: dict[str, Any],
     *,
-    profile: str,
+    profile: str | None,
     seed: int,
     made_by: str,
     alt: str,
@@ -75,7 +75,7 @@ def show(
 
     The arguments are those of `keep`.
     """
-    plumbing = profiles.get(profile).is_plumbing
+    plumbing = _is_plumbing(profile)
     if os.environ.get("DASR_KEEP_FIGURES", "") not in ("", "0") and not plumbing:
         keep(name, draw, data, profile=profile, seed=seed, made_by=made_by, alt=alt, **run)
     return _drawn(draw, data, profile)
@@ -86,7 +86,7 @@ def keep(
     draw: Draw,
     data: dict[str, Any],
     *,
-    profile: str,
+    profile: str | None,
     seed: int,
     made_by: str,
     alt: str,
@@ -104,7 +104,8 @@ def keep(
         name: the figure's name.
         draw: a function of dasrlib.plots, from data to a Figure.
         data: what is drawn; only what JSON can hold.
-        profile, seed: those of the run.
+        profile: that of the run; None where no profile set its sizes.
+        seed: of the run.
         made_by: the command that makes the figure, or the notebook, as "notebooks/NAME.ipynb".
         alt: what the figure shows, for a reader who does not see it.
         minutes: how long the run took; None for the minutes since dasrlib.figures was imported.
@@ -118,7 +119,7 @@ def keep(
     Raises:
         ValueError: the profile is plumbing, whose numbers mean nothing, or data has a NaN.
     """
-    if profiles.get(profile).is_plumbing:
+    if _is_plumbing(profile):
         raise ValueError(
             f"the numbers of the {profile} profile mean nothing and are not kept: choose another"
         )
@@ -170,10 +171,15 @@ def redraw(path: str | Path) -> Path:
     return png
 
 
-def _drawn(draw: Draw, data: dict[str, Any], profile: str) -> Figure:
+def _is_plumbing(profile: str | None) -> bool:
+    return profile is not None and profiles.get(profile).is_plumbing
+
+
+def _drawn(draw: Draw, data: dict[str, Any], profile: str | None) -> Figure:
     with plt.rc_context(RC):
         figure = draw(data)
-        plumbing = ": plumbing only, the numbers mean nothing"
-        mark = f"profile {profile}{plumbing if profiles.get(profile).is_plumbing else ''}"
-        figure.text(0.995, 0.005, mark, ha="right", va="bottom", fontsize=7, color="0.45")
+        if profile is not None:
+            plumbing = ": plumbing only, the numbers mean nothing"
+            mark = f"profile {profile}{plumbing if _is_plumbing(profile) else ''}"
+            figure.text(0.995, 0.005, mark, ha="right", va="bottom", fontsize=7, color="0.45")
     return figure

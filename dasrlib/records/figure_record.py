@@ -18,7 +18,7 @@ class FigureRecord:
         draw: "module:function" of dasrlib; the function makes the figure from `data`.
         made_by: the command that makes the figure, or the path of the notebook that does.
         alt: what the figure shows, for a reader who does not see it.
-        profile: the profile of the run.
+        profile: the profile of the run; None where no profile set its sizes.
         seed: the seed of the run; the first one of several.
         minutes: how long the run took.
         weights: the names of the weights that were loaded.
@@ -31,7 +31,7 @@ class FigureRecord:
     draw: str
     made_by: str
     alt: str
-    profile: str
+    profile: str | None
     seed: int
     minutes: float | None
     weights: list[str] | None
