@@ -45,7 +45,7 @@ def caption(record: FigureRecord) -> str:
     if "runs" in record.data:
         minutes += f" in {trainings_in_words(len(record.data['runs']))}"
     parts = [
-        f"Profile `{record.profile}`",
+        f"Profile `{record.profile}`" if record.profile else "Sizes of its own",
         f"seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}",
         minutes,
         *_names("weights", record.weights),

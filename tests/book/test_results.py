@@ -127,7 +127,7 @@ def test_every_figure_is_there_with_its_run(page: str) -> None:
         section = page.split(f"\n### {name}\n")[1].split("\n### ")[0]
         assert f"figures/{name}.png" in section
         assert f":alt: {record.alt}\n" in section
-        assert f"Profile `{record.profile}`" in section
+        assert record.profile is None or f"Profile `{record.profile}`" in section
         assert record.provenance["commit"].rstrip("+") in section
         assert f"<figures/{name}.json>" in section
         where = "`make figures`" if record.made_by.endswith(".ipynb") else f"`{record.made_by}`"
