@@ -76,7 +76,7 @@ def run(device: str | None = None, only: str | None = None, quick: bool = False)
         for group in [only] if only else GROUPS:
             for case in GROUPS[group](chosen, work):
                 bar.set_description_str(f"{case.what}, {case.size}")
-                rows += rows_of(case, chosen, work.budget)
+                rows += [{"group": group, **row} for row in rows_of(case, chosen, work)]
                 bar.update()
     for row in rows:
         known = row["seconds"] and row["bytes"]

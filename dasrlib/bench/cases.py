@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,10 +20,8 @@ from dasrlib.degradation import Degradations, DegradationSpace
 from dasrlib.grouped_conv import Backend, da_conv2d, grouped_conv2d
 
 KERNEL, SCALE = 3, 4
-DTYPES = {
-    "cpu": ("float32", "bfloat16"),
-    "cuda": ("float32", "bfloat16", "float16"),
-}
+DEPTHWISE = 2 * KERNEL**2  # flop
+DTYPES = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "bfloat16", "float16")}
 # On the CPU Triton runs in an interpreter, which is for tests.
 BACKENDS: dict[str, tuple[Backend, ...]] = {"cpu": ("reference",), "cuda": ("reference", "triton")}
 
@@ -50,62 +48,52 @@ def draw_da_conv(size: tuple[int, ...], backward: bool, device: torch.device) ->
     return x, kernels, weight, bias, modulation
 
 
-@dataclass(frozen=True)
-class Convolution:
-    """A convolution of maps (B, C, H, W): `functions` by name, the baseline first, and the right
-    one.
+def _draw(
+    size: tuple[int, ...], backward: bool, device: torch.device, reads: int
+) -> tuple[Tensor, ...]:
+    """The first `reads` tensors of a DA convolution, after the gradient of its result."""
+    upstream = (torch.randn(size, device=device),) if backward else ()
+    return (*upstream, *draw_da_conv(size, backward, device)[:reads])
 
-    reads: how many of draw_da_conv's tensors they take. flops: of one number of the result, from C.
-    """
 
-    group: str
-    what: str
-    functions: dict[str, Callable[..., Tensor]]
-    exact: Callable[..., Tensor]
-    reads: int
-    flops: Callable[[int], int]
-
-    def cases(self, device: torch.device, work: Workload) -> Iterator[Case]:
-        """Forward and with all gradients, in every size, dtype and layout."""
-        settings = itertools.product(work.maps, (False, True), DTYPES[device.type])
-        for size, backward, dtype in settings:
-            draw = partial(self._draw, size, backward, device)
-            wrap: Any = forward_and_grads if backward else forward_only
-            x, *parameters = draw()[-self.reads :]
-            weights = sum(parameter.numel() for parameter in parameters)
-            yield Case(
-                self.group,
-                f"{self.what} forward + backward" if backward else f"{self.what} forward",
-                "×".join(map(str, size)),
-                [
-                    operator(name, wrap(function), wrap(self.exact), draw, device, dtype, layout)
-                    for name, function in self.functions.items()
-                    for layout in LAYOUTS
-                ],
-                # Forward: x in, the result out. Backward: x and the result's gradient in, x's out;
-                # the parameters in again, their gradients out.
-                numbers=5 * x.numel() + 3 * weights if backward else 2 * x.numel() + weights,
-                # As many again for the gradient of x, and for those of the parameters.
-                flops=self.flops(size[1]) * x.numel() * (3 if backward else 1),
-            )
-
-    def _draw(
-        self, size: tuple[int, ...], backward: bool, device: torch.device
-    ) -> tuple[Tensor, ...]:
-        upstream = (torch.randn(size, device=device),) if backward else ()
-        return (*upstream, *draw_da_conv(size, backward, device)[: self.reads])
+def _convolution(
+    what: str,
+    functions: Mapping[str, Callable[..., Tensor]],
+    exact: Callable[..., Tensor],
+    reads: int,
+    flops: Callable[[int], int],
+    device: torch.device,
+    work: Workload,
+) -> Iterator[Case]:
+    """Forward and with all gradients, in every size, dtype and layout; the first function is the
+    baseline. flops: of one number of the result, from C."""
+    settings = itertools.product(work.maps, (False, True), DTYPES[device.type])
+    for size, backward, dtype in settings:
+        draw = partial(_draw, size, backward, device, reads)
+        wrap: Any = forward_and_grads if backward else forward_only
+        n, weights = math.prod(size), sum(tensor.numel() for tensor in draw()[1 - reads :])
+        yield Case(
+            f"{what} forward + backward" if backward else f"{what} forward",
+            "×".join(map(str, size)),
+            [
+                operator(name, wrap(function), wrap(exact), draw, device, dtype, layout)
+                for name, function in functions.items()
+                for layout in LAYOUTS
+            ],
+            # Forward: x in, the result out. Backward: x and the result's gradient in, x's out; the
+            # parameters in again, their gradients out.
+            numbers=5 * n + 3 * weights if backward else 2 * n + weights,
+            # As many again for the gradient of x, and for those of the parameters.
+            flops=flops(size[1]) * n * (3 if backward else 1),
+        )
 
 
 def grouped_conv(device: torch.device, work: Workload) -> Iterator[Case]:
     """grouped_conv2d, PyTorch's and ours (§3.2.2)."""
-    yield from Convolution(
-        "grouped_conv",
-        "grouped_conv2d",
-        {name: partial(grouped_conv2d, backend=name) for name in BACKENDS[device.type]},
-        ground_truth.grouped_conv2d,
-        reads=2,
-        flops=lambda c: 2 * KERNEL**2,
-    ).cases(device, work)
+    backends = BACKENDS[device.type]
+    functions = {str(name): partial(grouped_conv2d, backend=name) for name in backends}
+    exact = ground_truth.grouped_conv2d
+    return _convolution("grouped_conv2d", functions, exact, 2, lambda c: DEPTHWISE, device, work)
 
 
 def da_conv(device: torch.device, work: Workload) -> Iterator[Case]:
@@ -113,14 +101,13 @@ def da_conv(device: torch.device, work: Workload) -> Iterator[Case]:
     (§3.2.2)."""
     functions: dict[str, Callable[..., Tensor]] = {"eager": authors_code.da_conv2d}
     functions |= {name: partial(da_conv2d, backend=name) for name in BACKENDS[device.type]}
-    yield from Convolution(
-        "da_conv",
-        "DA convolution",
-        {name: partial(f, activation="leaky_relu") for name, f in functions.items()},
-        partial(ground_truth.da_conv2d, activation="leaky_relu"),
-        reads=5,
-        flops=lambda c: 2 * KERNEL**2 + 2 * c + 2,  # depth-wise, 1×1, modulation
-    ).cases(device, work)
+    leaky = {name: partial(f, activation="leaky_relu") for name, f in functions.items()}
+    exact = partial(ground_truth.da_conv2d, activation="leaky_relu")
+
+    def flops(c: int) -> int:
+        return DEPTHWISE + 2 * c + 2  # depth-wise, 1×1, modulation
+
+    return _convolution("DA convolution", leaky, exact, 5, flops, device, work)
 
 
 def blur(device: torch.device, work: Workload) -> Iterator[Case]:
@@ -148,7 +135,6 @@ def blur(device: torch.device, work: Workload) -> Iterator[Case]:
     }
     for (kind, space), size in itertools.product(spaces.items(), work.hr):
         yield Case(
-            "blur",
             f"blur and downsampling by {SCALE}, {kind}",
             "×".join(map(str, size)),
             [

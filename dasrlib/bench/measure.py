@@ -21,21 +21,15 @@ from torch import Tensor
 
 Tensors = tuple[Tensor, ...]
 Check = tuple[Tensors, Tensors, int | None]  # the result, the right one, peak memory in bytes
-ITEM = {"float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}  # bytes of a number in memory
 
 
-class Budget(NamedTuple):
-    """How long a case is timed: so many seconds, but at least and at most so many rounds."""
+class Workload(NamedTuple):
+    """How long a case is timed, so many seconds but at least and at most so many rounds; and how
+    large everything is."""
 
     seconds: float
     least: int
     most: int
-
-
-class Workload(NamedTuple):
-    """How much is measured on a device."""
-
-    budget: Budget
     copy: int = 256 << 20  # bytes, far beyond a cache
     matmul: int = 1024  # side of the matrices
     # A training batch, and one picture: (B, C, H, W).
@@ -49,10 +43,10 @@ class Workload(NamedTuple):
 
 WORKLOADS = {
     # A processor that emulates bfloat16 takes a minute for a training step in it: three rounds.
-    "cpu": Workload(Budget(4.0, 3, 100)),
-    "cuda": Workload(Budget(1.0, 10, 200), copy=1 << 30, matmul=8192, batch=32, steps=10),
+    "cpu": Workload(4.0, 3, 100),
+    "cuda": Workload(1.0, 10, 200, copy=1 << 30, matmul=8192, batch=32, steps=10),
     "quick": Workload(
-        Budget(0.0, 2, 2),
+        *(0.0, 2, 2),
         copy=1 << 20,
         matmul=128,
         maps=((2, 8, 12, 10),),
@@ -76,7 +70,7 @@ class Variant:
     """One way of computing something.
 
     check: computes from fresh random inputs, and the right result in float64. prepare: makes it
-    ready to be timed. dtype: a name in ITEM. tolerance: of `relative_error`.
+    ready to be timed. dtype: float32, tf32, bfloat16 or float16. tolerance: of `relative_error`.
     """
 
     name: str
@@ -95,12 +89,16 @@ class Case:
     multiplications and additions. Both are 0 where they are not counted.
     """
 
-    group: str
     what: str
     size: str
     variants: Sequence[Variant]
     numbers: int = 0
     flops: int = 0
+
+
+def number_of(dtype: str) -> torch.dtype:
+    """What holds numbers of a dtype in memory: float32 for tf32."""
+    return torch.float32 if dtype == "tf32" else getattr(torch, dtype)
 
 
 def relative_error(out: Tensor, truth: Tensor) -> float:
@@ -165,7 +163,7 @@ def _seconds(call: TimedCall, device: torch.device) -> float:
 
 
 def interleaved(
-    calls: Sequence[TimedCall], device: torch.device, budget: Budget
+    calls: Sequence[TimedCall], device: torch.device, work: Workload
 ) -> list[list[float]]:
     """The seconds of each, many times, in turn: a disturbance of the machine reaches all of them.
 
@@ -175,7 +173,7 @@ def interleaved(
         _seconds(call, device)  # the first call compiles, allocates and tunes
     samples = [[_seconds(call, device)] for call in calls]
     one_round = sum(s[0] * c.computations for s, c in zip(samples, calls, strict=True))
-    rounds = min(max(int(budget.seconds / max(one_round, 1e-9)), budget.least), budget.most)
+    rounds = min(max(int(work.seconds / max(one_round, 1e-9)), work.least), work.most)
     for i in range(1, rounds):
         for j in range(len(calls)):
             turn = (i + j) % len(calls)  # so that none always comes after the same one
@@ -193,10 +191,10 @@ def peaks(
     target = torch.empty_like(source)
     calls = [TimedCall(lambda: target.copy_(source))]
     for dtype in dtypes:
-        a, b = torch.randn(2, n, n, device=device).to(getattr(torch, dtype))
+        a, b = torch.randn(2, n, n, device=device).to(number_of(dtype))
         turns = itertools.cycle([(a, b), (b, a)])
         calls.append(TimedCall(lambda turns=turns: torch.mm(*next(turns))))  # type: ignore[misc]
-    copy, *products = (statistics.median(s) for s in interleaved(calls, device, work.budget))
+    copy, *products = (statistics.median(s) for s in interleaved(calls, device, work))
     speeds = [2 * n**3 / seconds for seconds in products]
     return {"copy": 2 * work.copy / copy, "matmul": dict(zip(dtypes, speeds, strict=True))}
 
@@ -227,7 +225,7 @@ def _checked(variant: Variant) -> tuple[dict[str, Any], TimedCall | None]:
         return row, None
 
 
-def rows_of(case: Case, device: torch.device, budget: Budget) -> list[dict[str, Any]]:
+def rows_of(case: Case, device: torch.device, work: Workload) -> list[dict[str, Any]]:
     """A row for each variant of the case, ready for a json file.
 
     seconds: the quartiles [lower, median, upper] of all samples, None where the variant is wrong or
@@ -235,11 +233,11 @@ def rows_of(case: Case, device: torch.device, budget: Budget) -> list[dict[str, 
     """
     checked = [_checked(variant) for variant in case.variants]
     calls = [call for _, call in checked if call is not None]
-    timed = iter(interleaved(calls, device, budget) if calls else [])
+    timed = iter(interleaved(calls, device, work) if calls else [])
     first = None
     for i, (row, call) in enumerate(checked):
-        row.update(group=case.group, what=case.what, size=case.size)
-        row.update(bytes=case.numbers * ITEM[row["dtype"]], flops=case.flops)
+        item = number_of(row["dtype"]).itemsize
+        row.update(what=case.what, size=case.size, bytes=case.numbers * item, flops=case.flops)
         row.update(seconds=None, samples=0, ratio=None)
         if call is not None:
             samples = next(timed)

@@ -15,7 +15,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from dasrlib import data, profiles
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout
 from dasrlib.bench import authors_code, ground_truth
-from dasrlib.bench.measure import Case, Check, TimedCall, Variant, Workload, peak_of, tf32
+from dasrlib.bench.measure import (
+    Case,
+    Check,
+    TimedCall,
+    Variant,
+    Workload,
+    number_of,
+    peak_of,
+    tf32,
+)
 from dasrlib.bench.operators import LAYOUTS, forward_only, operator
 from dasrlib.da_conv import DAConv
 from dasrlib.degradation import Degradations, DegradationSpace, quantise
@@ -195,14 +204,14 @@ def training_step(device: torch.device, work: Workload) -> Iterator[Case]:
             ways["ours, no graph"] = {"graph": False}
             ways["ours, not fused, no graph"] = {"fused": False, "graph": False}
         for way, options in ways.items():
-            number = getattr(torch, dtype, torch.float32)  # tf32 is float32 in memory
+            number = number_of(dtype)
             begin = partial(start, work, device, dtype=number, **options)
             variants.append(training_variant(way, begin, device, dtype, layout, work.steps))
     patch = profiles.get(work.profile).patch
     numbers, flops = counted(network(work), (work.batch, 3, patch, patch))
     size = f"{work.batch} × 2 patches of {patch}×{patch}"
     # Backward, as many again for the gradients of the maps and of the weights.
-    yield Case("training", "training step", size, variants, 3 * numbers, 3 * flops)
+    yield Case("training step", size, variants, 3 * numbers, 3 * flops)
 
 
 def inference(device: torch.device, work: Workload) -> Iterator[Case]:
@@ -216,7 +225,7 @@ def inference(device: torch.device, work: Workload) -> Iterator[Case]:
     }
 
     def run(name: str, dtype: str, images: Tensor) -> Tensor:
-        number = getattr(torch, dtype, torch.float32)
+        number = number_of(dtype)
         with tf32(dtype == "tf32"), torch.autocast(device.type, number, number.itemsize < 4):
             return networks[name](images)
 
@@ -241,4 +250,4 @@ def inference(device: torch.device, work: Workload) -> Iterator[Case]:
             for name, dtype, layout in _ways(device)
         ]
         size = f"{shape[0]} of {shape[2]}×{shape[3]}"
-        yield Case("inference", "inference", size, variants, *counted(model, shape))
+        yield Case("inference", size, variants, *counted(model, shape))

@@ -10,7 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dasrlib.bench.measure import Check, Tensors, TimedCall, Variant, peak_of, poisoned_memory
+from dasrlib.bench.measure import (
+    Check,
+    Tensors,
+    TimedCall,
+    Variant,
+    number_of,
+    peak_of,
+    poisoned_memory,
+)
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 # The largest relative error against float64 on the same inputs.
@@ -74,7 +82,7 @@ def operator(
     layout. cast: the inputs to the dtype. captured: on a GPU, timed as a CUDA graph, without the
     time of the launches. most_sets: of inputs that are held.
     """
-    number = getattr(torch, dtype) if cast else torch.float32
+    number = number_of(dtype) if cast else torch.float32
 
     def inputs() -> tuple[Any, ...]:
         drawn = list(draw())

@@ -17,7 +17,7 @@ import torch
 from dasrlib import bench
 from dasrlib.acceleration.devices import fastest_dtype
 from dasrlib.bench import cases, measure, networks
-from dasrlib.bench.measure import WORKLOADS, Budget, Case, TimedCall, Variant
+from dasrlib.bench.measure import WORKLOADS, Case, TimedCall, Variant, Workload
 from dasrlib.bench.operators import LAYOUTS
 from dasrlib.network import BlindSR
 
@@ -63,8 +63,8 @@ def fake(clock: Clock, out: float, taken: list[float], calls: int = 1, **names) 
 def test_rows_hold_median_quartiles_and_ratio(clock):
     first = fake(clock, 1.0, [0.5, 1.0, 2.0, 3.0, 4.0, 50.0])
     second = fake(clock, 1.0, [1.0], calls=2)
-    case = Case("g", "what", "size", [first, second], numbers=6, flops=12)
-    rows = measure.rows_of(case, CPU, Budget(0.0, 5, 99))
+    case = Case("what", "size", [first, second], numbers=6, flops=12)
+    rows = measure.rows_of(case, CPU, Workload(0.0, 5, 99))
     assert [row["samples"] for row in rows] == [5, 5]
     assert rows[0]["seconds"] == [2.0, 3.0, 4.0]  # of 1, 2, 3, 4, 50: the first is warming up
     assert rows[1]["seconds"] == [0.5, 0.5, 0.5]
@@ -76,7 +76,7 @@ def test_rows_hold_median_quartiles_and_ratio(clock):
 def test_a_wrong_first_variant_leaves_no_ratio(clock):
     wrong, nan = fake(clock, 1.1, [1.0]), fake(clock, math.nan, [1.0])
     right = fake(clock, 1.0, [2.0], dtype="bfloat16")
-    rows = measure.rows_of(Case("g", "w", "s", [wrong, nan, right], 6), CPU, Budget(0.0, 3, 3))
+    rows = measure.rows_of(Case("w", "s", [wrong, nan, right], 6), CPU, Workload(0.0, 3, 3))
     assert clock.now == 4 * 2.0  # a warm-up and three rounds of the right one alone
     assert [row["seconds"] for row in rows] == [None, None, [2.0, 2.0, 2.0]]
     assert [row["ratio"] for row in rows] == [None, None, None]
@@ -89,7 +89,7 @@ def test_a_wrong_first_variant_leaves_no_ratio(clock):
 def test_variants_take_turns_and_none_always_follows_the_same(clock):
     order: list[int] = []
     calls = [TimedCall(partial(lambda i: (order.append(i), clock.works(1.0)), i)) for i in range(3)]
-    samples = measure.interleaved(calls, CPU, Budget(18.0, 1, 99))
+    samples = measure.interleaved(calls, CPU, Workload(18.0, 1, 99))
     assert [len(s) for s in samples] == [6, 6, 6]  # 18 seconds of 3 seconds a round
     rounds = [order[i : i + 3] for i in range(3, len(order), 3)]
     assert all(sorted(turn) == [0, 1, 2] for turn in rounds)
@@ -101,7 +101,7 @@ def test_variants_take_turns_and_none_always_follows_the_same(clock):
 )
 def test_a_slow_case_gets_fewer_rounds_but_some(clock, seconds, rounds):
     call = TimedCall(lambda: clock.works(seconds))
-    (taken,) = measure.interleaved([call], CPU, Budget(25.0, 3, 20))
+    (taken,) = measure.interleaved([call], CPU, Workload(25.0, 3, 20))
     assert len(taken) == rounds
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from dasrlib.bench import authors_code, cases, ground_truth, measure, networks, operators
-from dasrlib.bench.measure import WORKLOADS, Budget, Case, Variant
+from dasrlib.bench.measure import WORKLOADS, Case, Variant, Workload
 from dasrlib.da_conv import DAConv
 
 CPU = torch.device("cpu")
@@ -70,7 +70,7 @@ def operator(function, wrap=operators.forward_only, **keywords) -> Variant:
 
 
 def refused(variant) -> str | None:
-    (row,) = measure.rows_of(Case("g", "what", "size", [variant]), CPU, Budget(0, 2, 2))
+    (row,) = measure.rows_of(Case("what", "size", [variant]), CPU, Workload(0, 2, 2))
     assert (row["seconds"] is None) == (row["refused"] is not None)
     return row["refused"]
 
