@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dasrlib.degradation import Degradations
 from dasrlib.grouped_conv import Activation
+from dasrlib.resampling import cubic
 
 
 def da_conv2d(
@@ -32,20 +33,12 @@ def da_conv2d(
     return F.leaky_relu(out, 0.1) if activation == "leaky_relu" else out
 
 
-def _cubic(x: Tensor) -> Tensor:
-    """Keys' cubic, a = −0.5."""
-    x = x.abs()
-    inner = 1.5 * x**3 - 2.5 * x**2 + 1
-    outer = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
-    return torch.where(x <= 1, inner, torch.where(x <= 2, outer, torch.zeros_like(x)))
-
-
 def _downsample_width(images: Tensor, s: int) -> Tensor:
     """The last dimension downsampled by s: the pixels under the cubic, gathered by index."""
     width = images.shape[-1]
     centre = (torch.arange(width // s, device=images.device, dtype=images.dtype) + 0.5) * s - 0.5
     taps = (centre - 2 * s).floor()[:, None] + torch.arange(4 * s + 2, device=images.device)
-    weights = _cubic((centre[:, None] - taps) / s)
+    weights = cubic((centre[:, None] - taps) / s)
     weights = weights / weights.sum(dim=1, keepdim=True)
     return (images[..., taps.clamp(0, width - 1).long()] * weights).sum(dim=-1)
 

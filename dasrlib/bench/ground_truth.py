@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dasrlib.bench import authors_code
 from dasrlib.degradation import Degradations
 from dasrlib.grouped_conv import Activation
 
@@ -51,4 +50,9 @@ def degrade(hr: Tensor, degradations: Degradations) -> Tensor:
     spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernels, s=size)
     # The product is circular: its first 2r rows and columns hold values from the other side.
     blurred = torch.fft.irfft2(spectrum, s=size)[..., 2 * r : 2 * r + h, 2 * r : 2 * r + w]
-    return authors_code.downsample_bicubic(blurred, degradations.scale)
+    # The border pixel is repeated as far as the cubic reaches, two LR pixels.
+    s = degradations.scale
+    repeated = F.pad(blurred, (2 * s,) * 4, mode="replicate")
+    sides = [side // s for side in repeated.shape[-2:]]
+    small = F.interpolate(repeated, sides, mode="bicubic", antialias=True)
+    return small[..., 2:-2, 2:-2]

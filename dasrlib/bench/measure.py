@@ -201,15 +201,9 @@ def peaks(
 
 def _checked(variant: Variant) -> tuple[dict[str, Any], TimedCall | None]:
     """The row of a variant before it is timed; no call where it is wrong or does not run."""
-    row: dict[str, Any] = {
-        "variant": variant.name,
-        "dtype": variant.dtype,
-        "layout": variant.layout,
-        "tolerance": variant.tolerance,
-        "error": None,
-        "refused": None,
-        "peak_bytes": None,
-    }
+    row: dict[str, Any] = {"variant": variant.name, "dtype": variant.dtype}
+    row.update(layout=variant.layout, tolerance=variant.tolerance)
+    row.update(error=None, refused=None, peak_bytes=None)
     try:
         out, truth, row["peak_bytes"] = variant.check()
         error = max(relative_error(o, t) for o, t in zip(out, truth, strict=True))
@@ -236,8 +230,8 @@ def rows_of(case: Case, device: torch.device, work: Workload) -> list[dict[str, 
     timed = iter(interleaved(calls, device, work) if calls else [])
     first = None
     for i, (row, call) in enumerate(checked):
-        item = number_of(row["dtype"]).itemsize
-        row.update(what=case.what, size=case.size, bytes=case.numbers * item, flops=case.flops)
+        moved = case.numbers * number_of(row["dtype"]).itemsize
+        row.update(what=case.what, size=case.size, bytes=moved, flops=case.flops)
         row.update(seconds=None, samples=0, ratio=None)
         if call is not None:
             samples = next(timed)

@@ -14,17 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dasrlib import data, profiles
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout
-from dasrlib.bench import authors_code, ground_truth
-from dasrlib.bench.measure import (
-    Case,
-    Check,
-    TimedCall,
-    Variant,
-    Workload,
-    number_of,
-    peak_of,
-    tf32,
-)
+from dasrlib.bench import authors_code, ground_truth, measure
+from dasrlib.bench.measure import Case, Check, TimedCall, Variant, Workload
 from dasrlib.bench.operators import LAYOUTS, forward_only, operator
 from dasrlib.da_conv import DAConv
 from dasrlib.degradation import Degradations, DegradationSpace, quantise
@@ -97,14 +88,13 @@ def start(
     authors: bool = False,
     exact: bool = False,
     dtype: torch.dtype = torch.float32,
-    fused: bool = True,
     graph: bool = True,
 ) -> StartedRun:
     """A run of stage 2 (§4.1), in the authors' way or ours; exact: in float64, by ground_truth."""
     profile, right = profiles.get(work.profile), ground_truth if exact else authors_code
     number = torch.float64 if exact else torch.float32
     model = network(work)
-    if authors or exact or not fused:
+    if authors or exact:
         with_da_conv(right.da_conv2d, model)
     assert isinstance(model.encoder, Encoder)
     layout = torch.contiguous_format if authors else fastest_layout(device)
@@ -160,8 +150,8 @@ def training_variant(
         step, sr = begin()  # with the same random numbers
         # The second step shows the first one's update. A CUDA graph is replayed after the warm-up.
         count = WARMUP_ITERATIONS + 2 if device.type == "cuda" else 2
-        with tf32(dtype == "tf32"):
-            losses, peak = peak_of(lambda: [step() for _ in range(count)], device)
+        with measure.tf32(dtype == "tf32"):
+            losses, peak = measure.peak_of(lambda: [step() for _ in range(count)], device)
         truth = [right() for _ in range(count)]
         # L_SR and L_degrad each by itself, the one is a hundred times the other; and the SR
         # network's last gradient, which says more about it than a mean over all pixels.
@@ -172,7 +162,7 @@ def training_variant(
         step, _ = begin()
 
         def run() -> None:
-            with tf32(dtype == "tf32"):
+            with measure.tf32(dtype == "tf32"):
                 for _ in range(steps):
                     step()
 
@@ -200,12 +190,10 @@ def training_step(device: torch.device, work: Workload) -> Iterator[Case]:
     variants = []
     for name, dtype, layout in _ways(device):
         ways: dict[str, dict[str, bool]] = {name: {"authors": name == "authors"}}
-        if name == "ours" and device.type == "cuda":  # and what the kernel and the graph bring
+        if name == "ours" and device.type == "cuda":  # and what the graph brings
             ways["ours, no graph"] = {"graph": False}
-            ways["ours, not fused, no graph"] = {"fused": False, "graph": False}
         for way, options in ways.items():
-            number = number_of(dtype)
-            begin = partial(start, work, device, dtype=number, **options)
+            begin = partial(start, work, device, dtype=measure.number_of(dtype), **options)
             variants.append(training_variant(way, begin, device, dtype, layout, work.steps))
     patch = profiles.get(work.profile).patch
     numbers, flops = counted(network(work), (work.batch, 3, patch, patch))
@@ -225,29 +213,27 @@ def inference(device: torch.device, work: Workload) -> Iterator[Case]:
     }
 
     def run(name: str, dtype: str, images: Tensor) -> Tensor:
-        number = number_of(dtype)
-        with tf32(dtype == "tf32"), torch.autocast(device.type, number, number.itemsize < 4):
+        number = measure.number_of(dtype)
+        autocast = torch.autocast(device.type, number, enabled=number != torch.float32)
+        with measure.tf32(dtype == "tf32"), autocast:
             return networks[name](images)
 
     def draw(shape: tuple[int, ...]) -> tuple[Tensor]:
         return (torch.rand(shape, device=device),)
 
     for shape in work.lr:
-        variants = [
-            operator(
-                name,
-                forward_only(partial(run, name, dtype)),
-                forward_only(exact),
-                partial(draw, shape),
-                device,
-                dtype,
-                layout,
-                tolerance=TOLERANCES[dtype],
-                cast=False,
-                captured=False,
-                most_sets=1,  # a network's maps leave no room for its input in a cache
-            )
-            for name, dtype, layout in _ways(device)
-        ]
+        variant = partial(
+            operator,
+            exact=forward_only(exact),
+            draw=partial(draw, shape),
+            device=device,
+            cast=False,
+            captured=False,
+            most_sets=1,  # a network's maps leave no room for its input in a cache
+        )
+        variants = []
+        for name, dtype, layout in _ways(device):
+            function, limit = forward_only(partial(run, name, dtype)), TOLERANCES[dtype]
+            variants.append(variant(name, function, dtype=dtype, layout=layout, tolerance=limit))
         size = f"{shape[0]} of {shape[2]}×{shape[3]}"
         yield Case("inference", size, variants, *counted(model, shape))

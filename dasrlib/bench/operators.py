@@ -10,15 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dasrlib.bench.measure import (
-    Check,
-    Tensors,
-    TimedCall,
-    Variant,
-    number_of,
-    peak_of,
-    poisoned_memory,
-)
+from dasrlib.bench import measure
+from dasrlib.bench.measure import Check, Tensors, TimedCall, Variant
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 # The largest relative error against float64 on the same inputs.
@@ -82,7 +75,7 @@ def operator(
     layout. cast: the inputs to the dtype. captured: on a GPU, timed as a CUDA graph, without the
     time of the launches. most_sets: of inputs that are held.
     """
-    number = number_of(dtype) if cast else torch.float32
+    number = measure.number_of(dtype) if cast else torch.float32
 
     def inputs() -> tuple[Any, ...]:
         drawn = list(draw())
@@ -95,9 +88,9 @@ def operator(
 
     def check() -> Check:
         drawn = inputs()
-        with poisoned_memory():
+        with measure.poisoned_memory():
             out = function(*drawn)
-        _, peak = peak_of(lambda: function(*drawn), device)
+        _, peak = measure.peak_of(lambda: function(*drawn), device)
         wide = (value.double() if isinstance(value, Tensor) else value for value in drawn)
         return out, exact(*wide), peak
 
