@@ -68,7 +68,7 @@ def signed_axes(axes: Axes, grid: Tensor, limit: float, title: str = "", note: s
     axes.spines[:].set_visible(False)
 
 
-def numbers(features: Tensor, kernels: Tensor, out: Tensor) -> Figure:
+def worked_example(features: Tensor, kernels: Tensor, out: Tensor) -> Figure:
     """Features (B, C, H, W), kernels (B, C, k, k) and what comes out, every number written down.
 
     A row per channel; sample after sample from left to right, each in its own colour.
@@ -176,7 +176,7 @@ def coefficients(values: Tensor, labels: Sequence[str]) -> Figure:
     return figure
 
 
-def by_layer(changes: Mapping[str, Sequence[float]]) -> Figure:
+def change_by_layer(changes: Mapping[str, Sequence[float]]) -> Figure:
     """One number per DA convolution, first to last, by what was changed."""
     figure, ax = plt.subplots(figsize=(8, 2.6))
     for i, (label, values) in enumerate(changes.items()):
@@ -204,7 +204,7 @@ def _matrix(axes: Axes, values: Tensor, widths: Sequence[float], title: str, cma
     axes.spines[:].set_visible(False)
 
 
-def told_matrices(widths: Sequence[float], psnr: Tensor, sharpness: Tensor) -> Figure:
+def mismatch_matrices(widths: Sequence[float], psnr: Tensor, sharpness: Tensor) -> Figure:
     """PSNR and sharpness, (N, N) each, over the true width (rows) and the told one (columns)."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.9))
     _matrix(axes[0], psnr, widths, "PSNR on Y, dB", "cividis")
@@ -212,7 +212,7 @@ def told_matrices(widths: Sequence[float], psnr: Tensor, sharpness: Tensor) -> F
     return figure
 
 
-def told(data: dict[str, Any]) -> Figure:
+def kernel_mismatch(data: dict[str, Any]) -> Figure:
     """Kernels that change with the degradation, and what a wrong representation does.
 
     data: "widths" of "kernels", [width][channel][row][column], of the "channels" shown; "matrix",

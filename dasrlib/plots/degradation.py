@@ -246,7 +246,7 @@ def _numbers(degradations: Degradations, i: int) -> str:
     return f"λ {l1:.1f}, {l2:.1f}\n{math.degrees(float(degradations.theta[i])):.0f}°, {below}"
 
 
-def batch(hr: Tensor, degradations: Degradations, lr: Tensor) -> Figure:
+def degraded_batch(hr: Tensor, degradations: Degradations, lr: Tensor) -> Figure:
     """A batch, a column each: HR (B, 3, H, W), the kernel and its numbers, LR (B, 3, H/s, W/s)."""
     count = len(degradations)
     figure, axes = plt.subplots(
@@ -262,7 +262,7 @@ def batch(hr: Tensor, degradations: Degradations, lr: Tensor) -> Figure:
     return figure
 
 
-def space(degradations: Degradations, columns: int = 8) -> Figure:
+def degradation_space(degradations: Degradations, columns: int = 8) -> Figure:
     """Many drawn degradations: kernels of the first on the left, the widths of all on the right."""
     figure = plt.figure(figsize=(10, 3.2))
     parts: Any = figure.subfigures(1, 2, width_ratios=[2.2, 1])
@@ -281,7 +281,7 @@ def space(degradations: Degradations, columns: int = 8) -> Figure:
     return figure
 
 
-def chain(data: dict[str, Any]) -> Figure:
+def degradation_steps(data: dict[str, Any]) -> Figure:
     """The degradation model step by step: HR, kernel, blurred, LR, and LR enlarged again.
 
     data: "scale"; "hr", a packed picture; "rows", each with "label", "kernel" (a list of rows),

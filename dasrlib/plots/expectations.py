@@ -15,7 +15,7 @@ WORRY = "#F6E1D3"  # a light tint of the palette's vermilion
 NOTE: dict[str, Any] = {"fontsize": 8, "color": "0.25"}
 
 
-def games(data: dict[str, Any]) -> Figure:
+def contrastive_game(data: dict[str, Any]) -> Figure:
     """The game of the contrastive loss on one batch, played by several encoders (§3.2.1).
 
     data: widths, B numbers in HR pixels, ascending; encoders, by name, each with its loss and
@@ -36,7 +36,7 @@ def games(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def observer(data: dict[str, Any]) -> Figure:
+def loss_vs_sigma_error(data: dict[str, Any]) -> Figure:
     """The contrastive loss of an observer who reads σ off a patch with an error (§3.2.1).
 
     data: errors, in HR pixels; losses, a list by batch size; measured, what a run's loss came down
@@ -59,7 +59,7 @@ def observer(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def candidates(data: dict[str, Any]) -> Figure:
+def effective_candidates(data: dict[str, Any]) -> Figure:
     """Among how many partners the encoder still hesitates, e to the contrastive loss, over a run
     (§3.2.1).
 
@@ -107,7 +107,7 @@ def sr_losses(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def gains(data: dict[str, Any]) -> Figure:
+def psnr_gains(data: dict[str, Any]) -> Figure:
     """Held-out PSNR above bicubic enlargement by kernel width, over a run (§4.1).
 
     data: log, the records of `Run.log`; bicubic, its PSNR on the same crops by width.

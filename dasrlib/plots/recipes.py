@@ -136,7 +136,7 @@ def losses(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def crossed(data: dict[str, Any]) -> Figure:
+def input_by_negatives(data: dict[str, Any]) -> Figure:
     """Four recipes, the two inputs crossed with the two sources of negatives: k-NN accuracy (§4.2).
 
     data: as of recipes; of "isotropic" the rows named in the picture are read.
@@ -159,7 +159,7 @@ def crossed(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def hidden(data: dict[str, Any]) -> Figure:
+def loss_vs_accuracy(data: dict[str, Any]) -> Figure:
     """What the loss says, against what can be read off: a point for each contrastive recipe.
 
     data: as of recipes. The loss is the last one within the batch, which all recipes have.
@@ -203,7 +203,7 @@ def hidden(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def noisy(data: dict[str, Any]) -> Figure:
+def noise_accuracies(data: dict[str, Any]) -> Figure:
     """The noisy study: how well angles and noise levels are told apart, a panel each (§4.3).
 
     data: as of recipes; "isotropic", "batch" and "queue" are not read.

@@ -17,7 +17,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 GREY = "0.6"
 
 
-def pairs(data: dict[str, Any]) -> Figure:
+def positive_pairs(data: dict[str, Any]) -> Figure:
     """LR patches, a column for each picture or width; of two rows, a column is a positive pair.
 
     data: patches (B, 1 or 2, 3, P, P) in [0, 1], a tensor; widths, B numbers σ in HR pixels.
@@ -59,7 +59,7 @@ def feature_maps(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def circle(data: dict[str, Any]) -> Figure:
+def unit_circle(data: dict[str, Any]) -> Figure:
     """Vectors of two numbers, and where normalising puts them: on the unit circle (§3.2.1).
 
     data: by name, two numbers each, the query first; their cosines with the query stand beside.
@@ -87,7 +87,7 @@ def circle(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def chance(data: dict[str, Any]) -> Figure:
+def chance_losses(data: dict[str, Any]) -> Figure:
     """InfoNCE against the number of candidates N, for encoders that know nothing or something.
 
     data: candidates, the N; curves, by label, a loss for each; marks, by label, an N to point at.
@@ -124,7 +124,7 @@ def temperatures(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def lag(data: dict[str, Any]) -> Figure:
+def momentum_lag(data: dict[str, Any]) -> Figure:
     """A weight of the query encoder, and the key encoder's copies that follow it (§3.2.1).
 
     data: query, the weight after each step; keys, by label, the copy's.
@@ -138,7 +138,7 @@ def lag(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def queue(data: dict[str, Any]) -> Figure:
+def queue_contents(data: dict[str, Any]) -> Figure:
     """Which batch each place of the queue holds a key of, after each batch; 0 is the random start.
 
     data: batch_of, for each step (the start among them), one number for each place.
@@ -163,7 +163,7 @@ def queue(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def cosines(data: dict[str, Any]) -> Figure:
+def cosine_histograms(data: dict[str, Any]) -> Figure:
     """How alike vectors of 256 numbers are: histograms of cosines (§3.2.1).
 
     data: by label, a list of cosines.
@@ -178,7 +178,7 @@ def cosines(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def rise(data: dict[str, Any]) -> Figure:
+def loss_while_queue_fills(data: dict[str, Any]) -> Figure:
     """The loss from queues of random vectors and of real keys, as training steps replace them.
 
     data: losses, by label, one for each step; guessing, for each step, the loss of guessing among
@@ -218,7 +218,7 @@ def high_pass(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def recipes(data: dict[str, Any]) -> Figure:
+def recipe_losses(data: dict[str, Any]) -> Figure:
     """Contrastive losses of short trainings, each with its own chance level.
 
     data: by title, loss (one a step) and chance (ln N).
@@ -241,7 +241,7 @@ def recipes(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def alike(data: dict[str, Any]) -> Figure:
+def nearest_patches(data: dict[str, Any]) -> Figure:
     """A patch, and the patches that each encoder finds most like it (§3.2.1).
 
     data: query, a patch (3, P, P) in [0, 1], a tensor, and its width; rows, by the encoder's name,

@@ -16,7 +16,7 @@ STAGE_COLOUR = {1: "#EEF3F7", 2: "white"}
 CONTRASTIVE, SR = PALETTE[1], PALETTE[0]
 
 
-def batch(data: dict[str, Any]) -> Figure:
+def training_batch(data: dict[str, Any]) -> Figure:
     """Training examples, one a column: two HR patches, and below them the two LR patches (§4.1).
 
     data: hr (B, 2, 3, sP, sP) and lr (B, 2, 3, P, P), tensors in [0, 1]; widths, B numbers in HR
@@ -40,7 +40,7 @@ def batch(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def example(data: dict[str, Any]) -> Figure:
+def one_pair(data: dict[str, Any]) -> Figure:
     """How a training example is cut from a photograph: two squares, and what becomes of them
     (§4.1).
 
@@ -237,7 +237,7 @@ def training_log(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def budgets(data: dict[str, Any]) -> Figure:
+def iteration_budgets(data: dict[str, Any]) -> Figure:
     """What each profile's schedule costs: iterations, and hours at a measured speed (§4.1).
 
     data: by profile, iterations, and hours at the speed of one machine; machine, its name.
