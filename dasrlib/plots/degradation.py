@@ -42,20 +42,16 @@ def kernels(kernels: Tensor, labels: Sequence[str]) -> Figure:
 def ellipses(
     kernels: Tensor, lambda1: Sequence[float], lambda2: Sequence[float], theta: Sequence[float]
 ) -> Figure:
-    """Each kernel with the ellipse of its covariance: the axes λ1 (solid) and λ2 (dashed).
-
-    theta: radians.
-    """
-    figure, axes = picture_grid({"": list(_brightened(kernels))}, height=2.3)
+    """Each kernel with the ellipse at twice its widths: axes λ1 (solid) and λ2 (dashed)."""
+    figure, axes = picture_grid({"": _brightened(kernels)}, height=2.3)
     middle = kernels.shape[-1] // 2
     for ax, l1, l2, angle in zip(axes[0], lambda1, lambda2, theta, strict=True):
         degrees = math.degrees(angle)
         ax.set_title(f"λ1 {l1:g}, λ2 {l2:g}\nθ {degrees:.0f}°")
         # imshow's y axis points down, as θ counts: no sign to change.
-        for k in (2, 4):
-            outline = Ellipse((middle, middle), k * l1, k * l2, angle=degrees, fill=False)
-            outline.set(edgecolor=PALETTE[4], linewidth=1)
-            ax.add_patch(outline)
+        outline = Ellipse((middle, middle), 4 * l1, 4 * l2, angle=degrees)
+        outline.set(fill=False, edgecolor=PALETTE[4])
+        ax.add_patch(outline)
         for length, turn, style in ((l1, angle, "-"), (l2, angle + math.pi / 2, "--")):
             x, y = 2 * length * math.cos(turn), 2 * length * math.sin(turn)
             ax.plot([middle, middle + x], [middle, middle + y], style, color=PALETTE[5])
@@ -63,10 +59,7 @@ def ellipses(
 
 
 def spectrum(picture: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Magnitude of the 2-D Fourier transform of a picture (3, H, W), frequency 0 in the middle.
-
-    Returns it and the frequencies in cycles per pixel, (H, W) each.
-    """
+    """Magnitudes of a picture's Fourier transform, 0 in the middle, and their cycles per pixel."""
     grey = picture.detach().float().cpu().mean(0).numpy()
     h, w = grey.shape
     # A picture's opposite borders do not meet; the window keeps that jump out of the spectrum.
@@ -77,10 +70,7 @@ def spectrum(picture: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def spectra(row: Mapping[str, Tensor], limit: float) -> Figure:
-    """Pictures of one size, their 2-D spectra, and the spectra averaged over directions.
-
-    limit: a frequency to mark, in cycles per pixel: the highest that survives downsampling.
-    """
+    """Pictures, their spectra, and the spectra averaged over directions; limit is marked."""
     figure = plt.figure(figsize=(1.9 * len(row) + 4.4, 4.2))
     grid = figure.add_gridspec(2, len(row) + 1, width_ratios=[*[1] * len(row), 2.3])
     averages = figure.add_subplot(grid[:, -1])
@@ -93,8 +83,8 @@ def spectra(row: Mapping[str, Tensor], limit: float) -> Figure:
         ax.imshow(np.log10(magnitude + 1e-6), cmap="magma", vmin=top - 6, vmax=top,
                   extent=(-0.5, 0.5, 0.5, -0.5))  # fmt: skip
         ax.set(xticks=[-0.5, 0, 0.5], yticks=[] if i else [-0.5, 0, 0.5])
-        square = plt.Rectangle((-limit, -limit), 2 * limit, 2 * limit, fill=False)
-        square.set(edgecolor="white", linestyle=":")
+        square = plt.Rectangle((-limit, -limit), 2 * limit, 2 * limit)
+        square.set(fill=False, edgecolor="white", linestyle=":")
         ax.add_patch(square)
         total, _ = np.histogram(radius, edges, weights=magnitude)
         averages.semilogy(edges[1:], total / np.histogram(radius, edges)[0], label=label)
@@ -135,21 +125,19 @@ def resize_weights(weights: Mapping[str, Tensor]) -> Figure:
 
 def degraded_batch(hr: Tensor, kernels: Tensor, lr: Tensor, labels: Sequence[str]) -> Figure:
     """A batch, a column each: HR (B, 3, H, W), the kernel (k, k) under a label, LR."""
-    rows = {"HR": list(hr), "kernel": list(_brightened(kernels)), "LR": list(lr)}
+    rows = {"HR": hr, "kernel": _brightened(kernels), "LR": lr}
     figure, axes = picture_grid(rows, height=1.8)
     for ax, label in zip(axes[1], labels, strict=True):
         ax.set_title(label, fontsize=8)
     return figure
 
 
-def degradation_space(
-    kernels: Tensor, lambda1: Tensor, lambda2: Tensor, noise: Tensor, columns: int = 8
-) -> Figure:
+def degradation_space(kernels: Tensor, lambda1: Tensor, lambda2: Tensor, noise: Tensor) -> Figure:
     """Many drawn degradations: kernels of the first on the left, the widths of all on the right."""
     figure = plt.figure(figsize=(10, 3.2))
     parts: Any = figure.subfigures(1, 2, width_ratios=[2.2, 1])
-    rows = _brightened(kernels[: 3 * columns]).unflatten(0, (3, columns))
-    picture_grid({" " * i: list(row) for i, row in enumerate(rows)}, figure=parts[0])
+    rows = _brightened(kernels[:24]).unflatten(0, (3, 8))
+    picture_grid({" " * i: row for i, row in enumerate(rows)}, figure=parts[0])
     ax = parts[1].subplots()
     dots = ax.scatter(lambda1, lambda2, c=noise, s=12, cmap="viridis")
     ax.set(xlabel="λ1, HR pixels", ylabel="λ2, HR pixels", aspect="equal")

@@ -96,12 +96,12 @@ def signed(values: Tensor, limit: float) -> Tensor:
 
 
 def heat_map(ax: Axes, values: Any, texts: Any = None, **scale: Any) -> None:
-    """A matrix as colours, with its numbers, or the texts given, written in the cells."""
+    """A matrix as colours, with its numbers in the cells; texts: a format for each number."""
     values = np.asarray(values)
     shown = ax.imshow(values, **{"cmap": "cividis", **scale})
     shares: Any = shown.norm(values)  # 0 for the lowest colour, 1 for the highest
     for (y, x), value in np.ndenumerate(values):
-        text = f"{value:.2f}" if texts is None else texts[y][x]
+        text = (texts[y][x] if texts else "{:.2f}").format(value)
         ink = "black" if shares[y, x] > 0.5 else "white"
         ax.text(x, y, text, ha="center", va="center", color=ink, fontsize=9)
     ax.tick_params(length=0)

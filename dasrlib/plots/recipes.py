@@ -1,4 +1,7 @@
-"""The figures of the recipe study: accuracies of each encoder beside its loss (§3.2.1)."""
+"""The figures of the recipe study: accuracies of each encoder beside its loss (§3.2.1).
+
+`recipes` draws the whole study, and says what data holds; the others draw parts of it.
+"""
 
 from __future__ import annotations
 
@@ -51,10 +54,7 @@ def _bars(ax: Axes, rows: Sequence[dict[str, Any]], question: str, chance: float
 
 
 def accuracies(data: dict[str, Any], ax: Any = None) -> Figure:
-    """How well each recipe's encoder separates kernel widths, a bar each (§4.2).
-
-    data: as of recipes. ax: where to draw, a new figure for None.
-    """
+    """How well each recipe's encoder separates kernel widths, a bar each (§4.2)."""
     ax = ax or plt.subplots(figsize=(9, 0.3 * len(data["isotropic"]) + 1.5))[1]
     _bars(ax, data["isotropic"], "width", data["chance"])
     measured = f"bar: {data['test']}, circle: {data['held_out']}"
@@ -75,11 +75,7 @@ def _loss(ax: Axes, row: dict[str, Any], batch: int, queue: int) -> None:
 
 
 def losses(data: dict[str, Any]) -> Figure:
-    """The loss that trains, beside the loss among the batch's own keys, which has no queue.
-
-    data: isotropic, rows with name, title, recipe and log, of which WITH_QUEUE is drawn; batch
-    and queue, their sizes.
-    """
+    """The loss that trains, beside the loss among the batch's own keys, which has no queue."""
     chosen = [row for name in WITH_QUEUE for row in data["isotropic"] if row["name"] == name]
     figure, axes = plt.subplots(2, 3, figsize=(11.7, 5.8), sharey=True)
     for ax, row in zip(axes.flat, chosen, strict=False):
@@ -92,19 +88,13 @@ def losses(data: dict[str, Any]) -> Figure:
 
 
 def input_by_negatives(data: dict[str, Any]) -> Figure:
-    """Four recipes, the two inputs crossed with the two sources of negatives: k-NN accuracy (§4.2).
-
-    data: as of recipes; of "isotropic" the rows named in the picture are read.
-    """
+    """k-NN accuracy of four recipes: two inputs crossed with two sources of negatives (§4.2)."""
     names = ((MOCO, "short-rgb"), ("moco-high-pass", SHORT))
     rows = {row["name"]: row for row in data["isotropic"]}
-    share = [[rows[name]["test"]["width"] for name in line] for line in names]
-    texts = [
-        [f"{100 * rows[name]['test']['width']:.0f} %\n{rows[name]['title']}" for name in line]
-        for line in names
-    ]
+    share = [[100 * rows[name]["test"]["width"] for name in line] for line in names]
+    texts = [[f"{{:.0f}} %\n{rows[name]['title']}" for name in line] for line in names]
     figure, ax = plt.subplots(figsize=(5.4, 3.2))
-    heat_map(ax, share, texts, vmin=0, vmax=1, aspect="auto")
+    heat_map(ax, share, texts, vmin=0, vmax=100, aspect="auto")
     ax.set_xticks([0, 1], ["keys: MoCo's queue", "keys: the batch"])
     ax.set_yticks([0, 1], ["RGB input", "high-pass\ninput"])
     ax.set_title(f"k-NN accuracy on {data['test']}; chance {100 * data['chance']:.0f} %")
@@ -116,10 +106,7 @@ NAMED = {MOCO: "left", SHORT: "right", "short-rgb": "left", "short-groupnorm": "
 
 
 def loss_vs_accuracy(data: dict[str, Any]) -> Figure:
-    """The last loss within the batch against k-NN accuracy, a point for each contrastive recipe.
-
-    data: as of recipes.
-    """
+    """The last loss within the batch against k-NN accuracy, a point for each contrastive recipe."""
     rows = [row for row in data["isotropic"] if row["log"] and not row["recipe"]["supervised"]]
     figure, ax = plt.subplots(figsize=(7.4, 4.2))
     for kind, style, colour in (("RGB", "s", PALETTE[1]), ("high-pass", "o", PALETTE[0])):
@@ -140,10 +127,7 @@ def loss_vs_accuracy(data: dict[str, Any]) -> Figure:
 
 
 def noise_accuracies(data: dict[str, Any], axes: Sequence[Any] = ()) -> Figure:
-    """The noisy study: how well angles and noise levels are separated, a panel each (§4.3).
-
-    data: as of recipes. axes: two to draw on, a new figure for none.
-    """
+    """The noisy study: how well angles and noise levels are separated, a panel each (§4.3)."""
     axes = axes or plt.subplots(1, 2, figsize=(10, 0.34 * len(data["noisy"]) + 1.4))[1].tolist()
     for ax, question in zip(axes, ("angle", "noise"), strict=True):
         _bars(ax, data["noisy"], question, data["chance"])

@@ -60,10 +60,7 @@ def unit_circle(data: Mapping[str, Sequence[float]]) -> Figure:
 
 
 def temperatures(data: dict[str, Any]) -> Figure:
-    """The softmax of the same similarities at several temperatures (§3.2.1).
-
-    data: similarities, cosines with the positive's first; shares, by τ, a probability for each.
-    """
+    """The softmax of similarities, the positive's first, at several temperatures (§3.2.1)."""
     shares, labels = data["shares"], [f"{s:g}" for s in data["similarities"]]
     figure, axes = plt.subplots(1, len(shares), figsize=(3 * len(shares), 3), sharey=True)
     colours = [PALETTE[2]] + [PALETTE[1]] * (len(labels) - 1)
@@ -75,10 +72,7 @@ def temperatures(data: dict[str, Any]) -> Figure:
 
 
 def queue_contents(data: dict[str, Any]) -> Figure:
-    """Which batch each place of the queue holds a key of, after each batch; 0 is the random start.
-
-    data: batch_of, for each step (the start among them), one number for each place.
-    """
+    """The batch of the key in each place of the queue, after each batch; 0 is the random start."""
     table = np.asarray(data["batch_of"])
     figure, ax = plt.subplots(figsize=(9, 0.42 * len(table) + 0.9))
     ax.imshow(table, aspect="auto", cmap="Pastel1_r", vmin=0, vmax=8)  # nine colours; 0 is grey
@@ -105,10 +99,7 @@ def cosine_histograms(data: Mapping[str, Sequence[float]]) -> Figure:
 
 
 def recipe_losses(data: dict[str, Any]) -> Figure:
-    """Contrastive losses of short trainings, each with its own chance level.
-
-    data: by title, loss (one a step) and chance (ln N).
-    """
+    """Contrastive losses of short trainings by title, each with its own chance level ln N."""
     figure, axes = plt.subplots(1, len(data), figsize=(4.5 * len(data), 3.4), squeeze=False)
     for ax, (title, run), colour in zip(axes[0], data.items(), PALETTE, strict=False):
         ax.plot(range(1, len(run["loss"]) + 1), run["loss"], color=colour)
@@ -120,10 +111,9 @@ def recipe_losses(data: dict[str, Any]) -> Figure:
 
 
 def nearest_patches(data: dict[str, Any]) -> Figure:
-    """A patch, and the patches that each encoder finds most like it (§3.2.1).
+    """A patch, and the patches nearest to it for each encoder (§3.2.1).
 
-    data: query, a patch (3, P, P) in [0, 1], a tensor, and its width; rows, by the encoder's name,
-    the nearest patches and their widths as pairs. Widths are σ in HR pixels.
+    data: query, a patch (3, P, P) and its width; rows, lists of such pairs by the encoder's name.
     """
     (patch, width), rows = data["query"], data["rows"]
     grid = {name: [patch, *(image for image, _ in found)] for name, found in rows.items()}
@@ -140,8 +130,7 @@ def degradation_maps(data: dict[str, Any]) -> Figure:
     """t-SNE maps of pictures under several kernel widths, coloured by the width (§4.2).
 
     data: widths, σ of each of N points; maps, by title, points (N pairs of numbers), knn (0..1) and
-    r2; baseline, the knn and r2 of the pixel statistics; chance, of the k-NN, 0..1; perplexity and
-    seed of the t-SNE. Plain lists and numbers.
+    r2; baseline, the knn and r2 of the pixel statistics; chance of the k-NN; perplexity and seed.
     """
     maps, widths = data["maps"], np.asarray(data["widths"])
     levels = np.unique(widths)

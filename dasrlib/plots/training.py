@@ -37,13 +37,9 @@ def _frames(ax: Axes, corners: Iterable[tuple[float, float]], side: float, colou
 
 
 def training_batch(data: dict[str, Any]) -> Figure:
-    """Training examples, one a column: two HR patches, and below them the two LR patches (§4.1).
-
-    data: hr (B, 2, 3, sP, sP) and lr (B, 2, 3, P, P), tensors in [0, 1]; widths, B numbers in HR
-    pixels. An LR patch is drawn as large as its HR patch.
-    """
+    """Training examples, one a column: HR patches (B, 2, 3, sP, sP), LR patches below (§4.1)."""
     rows = {
-        f"{name}, {place} patch": list(data[name.lower()][:, i])
+        f"{name}, {place} patch": data[name.lower()][:, i]
         for name in ("HR", "LR")
         for i, place in enumerate(("first", "second"))
     }
@@ -51,11 +47,7 @@ def training_batch(data: dict[str, Any]) -> Figure:
 
 
 def one_pair(data: dict[str, Any]) -> Figure:
-    """A training example: two squares of a photograph, as HR and as LR patches (§4.1).
-
-    data: photograph, a tensor (3, H, W) in [0, 1]; corners, the two squares' (row, column); hr
-    (2, 3, sP, sP) and lr (2, 3, P, P); width, in HR pixels.
-    """
+    """A training example: two squares of a photograph, from corners (row, column) on (§4.1)."""
     figure = plt.figure(figsize=(9, 3.6))
     parts: Any = figure.subfigures(1, 2, width_ratios=(1.3, 1))
     ax = parts[0].subplots()
@@ -70,11 +62,7 @@ def one_pair(data: dict[str, Any]) -> Figure:
 
 
 def two_losses(data: dict[str, Any]) -> Figure:
-    """What each of the two losses compares, on one batch (§4.1).
-
-    data: hr and sr, tensors (3, H, W) in [0, 1], of one example; logits, B lists of B numbers, the
-    positive on the diagonal.
-    """
+    """What each loss compares, on one batch: hr and sr (3, H, W), logits B lists of B (§4.1)."""
     hr, sr, logits = data["hr"], data["sr"], data["logits"]
     difference = 255 * (sr - hr).abs().mean(dim=0)
     figure, axes = plt.subplots(1, 4, figsize=(12, 3.2))
@@ -94,11 +82,7 @@ def two_losses(data: dict[str, Any]) -> Figure:
 
 
 def schedules(data: dict[str, Any]) -> Figure:
-    """The learning rate over the iterations, a panel for each profile (§4.1).
-
-    data: by profile, a list of two stages, each with iterations (where it was sampled, counted
-    from the start of the run) and lr.
-    """
+    """The learning rate over the iterations of both stages, a panel for each profile (§4.1)."""
     figure, axes = plt.subplots(1, len(data), figsize=(5.2 * len(data), 3.2), squeeze=False)
     for ax, (profile, stages) in zip(axes[0], data.items(), strict=True):
         for number, stage in enumerate(stages, start=1):
@@ -113,11 +97,7 @@ def schedules(data: dict[str, Any]) -> Figure:
 
 
 def loss_curves(data: dict[str, Any]) -> Figure:
-    """The two losses of a run over its iterations, and where it was cut (§4.1).
-
-    data: log, the records of `Run.log`; batch, of stage 1; optionally again, the log of the same
-    run cut in pieces, and ends, the iterations at which it was cut.
-    """
+    """The two losses of a run, and optionally of the same run again in pieces (§4.1)."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.2))
     for ax, key, name, colour in (
         (axes[0], "contrastive", "L_degrad", CONTRASTIVE),
@@ -192,11 +172,7 @@ def training_log(data: dict[str, Any]) -> Figure:
 
 
 def contrastive_game(data: dict[str, Any]) -> Figure:
-    """The probabilities that several encoders give to the second patches of one batch (§3.2.1).
-
-    data: widths, B numbers in HR pixels, ascending; encoders, by name, each with its loss and
-    chosen: B lists of B probabilities, row i what first patch i gives to each second patch.
-    """
+    """The probabilities that several encoders give to the second patches of one batch (§3.2.1)."""
     encoders, labels = data["encoders"], [f"{width:.1f}" for width in data["widths"]]
     size = (4.6 * len(encoders), 4.2)
     figure, axes = plt.subplots(1, len(encoders), figsize=size, squeeze=False)
@@ -211,11 +187,7 @@ def contrastive_game(data: dict[str, Any]) -> Figure:
 
 
 def loss_vs_sigma_error(data: dict[str, Any]) -> Figure:
-    """The contrastive loss of an observer that reads σ off a patch with an error (§3.2.1).
-
-    data: errors, in HR pixels; losses, a list by batch size; measured, the last loss of a run, with
-    its batch.
-    """
+    """The contrastive loss of an observer that reads σ with an error, by batch size (§3.2.1)."""
     figure, ax = plt.subplots(figsize=(7, 3.6))
     for (size, losses), colour in zip(data["losses"].items(), PALETTE[2:], strict=False):
         ax.plot(data["errors"], losses, "o-", color=colour, ms=4, label=f"batch of {size}")
@@ -231,11 +203,7 @@ def loss_vs_sigma_error(data: dict[str, Any]) -> Figure:
 
 
 def effective_candidates(data: dict[str, Any]) -> Figure:
-    """e to the contrastive loss over a run: among how many equal candidates an encoder would guess
-    as well (§3.2.1).
-
-    data: log, the records of `Run.log`; batches, of stages 1 and 2.
-    """
+    """e to the contrastive loss: guessing among so many candidates would be as good (§3.2.1)."""
     last, start = data["log"][-1]["iteration"], 0.0
     figure, ax = plt.subplots(figsize=(8, 3.6))
     for stage, size in enumerate(data["batches"], start=1):
@@ -256,11 +224,7 @@ def effective_candidates(data: dict[str, Any]) -> Figure:
 
 
 def sr_losses(data: dict[str, Any]) -> Figure:
-    """The SR loss of single examples against their kernel width, and of batches of them (§4.1).
-
-    data: methods, by name a list of losses on the 0..255 scale; widths, one an example, in HR
-    pixels; batch, how many examples make a batch.
-    """
+    """The SR loss of single examples against their kernel width, and of batches of them (§4.1)."""
     size = data["batch"]
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True, width_ratios=(2, 1))
     for (name, losses), colour in zip(data["methods"].items(), (PALETTE[6], SR), strict=False):
@@ -275,10 +239,7 @@ def sr_losses(data: dict[str, Any]) -> Figure:
 
 
 def psnr_gains(data: dict[str, Any]) -> Figure:
-    """Held-out PSNR above bicubic upsampling by kernel width, over a run (§4.1).
-
-    data: log, the records of `Run.log`; bicubic, its PSNR on the same crops by width.
-    """
+    """Held-out PSNR above bicubic upsampling by kernel width, over a run's log (§4.1)."""
     last = data["log"][-1]["iteration"]
     at, measured = _series(data["log"], "iteration", "psnr")
     figure, ax = plt.subplots(figsize=(8, 3.6))
