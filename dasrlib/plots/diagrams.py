@@ -56,15 +56,14 @@ def series() -> Figure:
 def da_convolution() -> Figure:
     """A DA convolution: two branches read R and act on F, their results are added (§3.2.2)."""
     boxes = (
-        (0.0, 2.0, "representation R\n(B, 64)", ""),
+        (-1.6, 1.5, "representation R\n(B, 64)", ""),
         (1.7, 3.0, "2 linear layers\n→ (B, 64, 3, 3)", "kernels"),
         (1.7, 2.0, "each channel with\nits own kernel", "depth-wise"),
         (3.4, 2.0, "mixes the channels", "LeakyReLU, 1×1"),
-        (0.0, 1.0, "features F\n(B, 64, H, W)", ""),
+        (0.0, 1.5, "features F\n(B, 64, H, W)", ""),
         (1.7, 0.0, "2 linear layers, sigmoid\n→ (B, 64)", "coefficients"),
         (1.7, 1.0, "each channel times\nits coefficient", "modulation"),
         (3.4, 1.0, "sum (B, 64, H, W)", ""),
     )
-    # R acts through both kinds of layers: along the top, and down past F to the coefficients.
     arrows = ((0, 1), (1, 2), (2, 3), (3, 7), (0, 5), (4, 2), (4, 6), (5, 6), (6, 7))
     return flow(boxes, arrows, (8.5, 4.5))

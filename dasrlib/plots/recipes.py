@@ -101,8 +101,13 @@ def input_by_negatives(data: dict[str, Any]) -> Figure:
     return figure
 
 
-# Where the name of a recipe stands beside its point.
-NAMED = {MOCO: "left", SHORT: "right", "short-rgb": "left", "short-groupnorm": "right"}
+# How the names of some recipes are aligned with their points.
+NAMED = {
+    MOCO: ("left", "bottom"),
+    SHORT: ("right", "bottom"),
+    "short-rgb": ("left", "top"),
+    "short-groupnorm": ("right", "bottom"),
+}
 
 
 def loss_vs_accuracy(data: dict[str, Any]) -> Figure:
@@ -116,9 +121,9 @@ def loss_vs_accuracy(data: dict[str, Any]) -> Figure:
         ax.plot(losses, shares, style, color=colour, ms=7, label=f"{kind} input")
         for row, x, y in zip(of_kind, losses, shares, strict=True):
             if row["name"] in NAMED:
-                side = NAMED[row["name"]]
-                ax.text(x, y, f"  {row['title']}  ", ha=side, va="bottom", fontsize=9)
-    mark(ax, math.log(data["batch"]), f"guessing: ln {data['batch']}")
+                ha, va = NAMED[row["name"]]
+                ax.text(x, y, f"  {row['title']}  ", ha=ha, va=va, fontsize=9)
+    mark(ax, math.log(data["batch"]), f"guessing: ln {data['batch']}", above=True)
     level(ax, 100 * data["chance"], "chance")
     ax.set(xlabel="last loss within the batch  (to the left: a better loss)", ylim=(0, 105))
     ax.set_ylabel("k-NN accuracy, 4 widths, %")
