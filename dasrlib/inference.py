@@ -16,8 +16,8 @@ from dasrlib import weights as weights_module
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout
 from dasrlib.degradation import quantise
 from dasrlib.network import BlindSR
+from dasrlib.systems import DEFAULT_WEIGHTS
 
-DEFAULT = "laptop/model4-x4-iso"  # the weights
 # LR pixels that are read around a tile. The network can see further, a pixel for every 3×3
 # convolution (30 for the laptop profile, 109 for the paper's), but in the bundled network pixels
 # more than 16 away change the result by at most 0.002 grey levels (4 pictures of Set14 in tiles of
@@ -76,7 +76,7 @@ def _spans(length: int, tile: int) -> list[TileSpan]:
 
 def upscale(
     image: str | Path | Tensor,
-    weights: str | Path | BlindSR = DEFAULT,
+    weights: str | Path | BlindSR = DEFAULT_WEIGHTS,
     tile: int | None = None,
     progress: bool = False,
     dtype: torch.dtype | None = None,
@@ -139,10 +139,10 @@ def upscale_tiles(
     Raises:
         ValueError: as `upscale` raises it, before the first step.
     """
-    if not model.blind:
+    if model.needs != "nothing":
         raise ValueError(
-            "model5 is not blind: it needs the degradation and cannot upscale a picture without "
-            "it; choose another model"
+            f"{model.name} is not blind: it needs the {model.needs} and cannot upscale a picture "
+            f"without; choose another model, such as {DEFAULT_WEIGHTS}"
         )
     if lr.ndim != 3 or lr.shape[0] != 3:
         raise ValueError(f"expected a picture (3, H, W), got {tuple(lr.shape)}")
