@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from dasrlib.plots.style import PALETTE, image_axes
+from dasrlib.plots.style import MARKERS, PALETTE, image_axes
 from dasrlib.records.run_record import mean_of
 from dasrlib.systems import ABLATION, FULL_METHOD, SYSTEMS, short
 
@@ -285,8 +285,7 @@ def blind_vs_nonblind(data: dict[str, Any]) -> Figure:
 
 
 def _scatter(ax: Axes, points: list[list[float]], widths: list[float]) -> None:
-    markers = ("o", "s", "^", "D", "v")
-    for kind, colour, marker in zip(sorted(set(widths)), PALETTE, markers, strict=False):
+    for kind, colour, marker in zip(sorted(set(widths)), PALETTE, MARKERS, strict=False):
         chosen = [point for point, width in zip(points, widths, strict=True) if width == kind]
         x, y = zip(*chosen, strict=True)
         ax.scatter(x, y, s=12, color=colour, marker=marker, label=f"σ = {kind:g}", alpha=0.8, lw=0)
