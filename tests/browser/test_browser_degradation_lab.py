@@ -62,7 +62,7 @@ def contrast(pixels: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def notebook(opened: Lab) -> Lab:
     opened.open("01_degradation")
-    for code in ("# smoke, laptop, gpu or paper", "import matplotlib.pyplot"):
+    for code in ("set DASR_PROFILE to choose", "import matplotlib.pyplot"):
         opened.run_cell(code)
     return opened
 
