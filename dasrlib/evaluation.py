@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -12,15 +13,21 @@ from torch import Tensor, nn
 
 from dasrlib import data
 from dasrlib.data import crop_to_multiple
-from dasrlib.degradation import Degradations, degrade, quantise, resize_bicubic
+from dasrlib.degradation import Degradations, check_scale, degrade, quantise, resize_bicubic
 from dasrlib.network import BlindSR
-
-Row = dict[str, Any]
+from dasrlib.records.run_record import Label, Measurement
+from dasrlib.systems import Needs
 
 
 def luminance(images: Tensor) -> Tensor:
-    """The Y channel of BT.601 in studio range, 16..235, of RGB images in [0, 1]; (..., 3, H, W) ->
-    (..., H, W)."""
+    """The Y channel of BT.601 in studio range, 16..235: what PSNR and SSIM are measured on (§4.1).
+
+    Args:
+        images: RGB, (..., 3, H, W) in [0, 1].
+
+    Returns:
+        (..., H, W), float64.
+    """
     r, g, b = images.double().unbind(-3)
     return 16 + 65.481 * r + 128.553 * g + 24.966 * b
 
@@ -39,10 +46,17 @@ def _comparable(sr: Tensor, hr: Tensor, shave: int) -> tuple[Tensor, Tensor]:
 
 
 def psnr_y(sr: Tensor, hr: Tensor, shave: int) -> float:
-    """PSNR in dB on the Y channel, SR rounded to 8 bit, `shave` pixels of border left out (§4.1).
+    """PSNR on the Y channel, SR rounded to 8 bit (§4.1).
 
-    sr, hr: (3, H, W) or (1, 3, H, W) in [0, 1]. Returns inf for equal pictures.
-    Raises ValueError for different sizes or nothing left after shaving.
+    Args:
+        sr, hr: (3, H, W) or (1, 3, H, W) in [0, 1].
+        shave: pixels of border left out on each side.
+
+    Returns:
+        dB; inf for equal pictures.
+
+    Raises:
+        ValueError: the sizes differ, there are several pictures, or shaving leaves nothing.
     """
     y_sr, y_hr = _comparable(sr, hr, shave)
     error = float(((y_sr - y_hr) ** 2).mean())
@@ -50,10 +64,17 @@ def psnr_y(sr: Tensor, hr: Tensor, shave: int) -> float:
 
 
 def ssim_y(sr: Tensor, hr: Tensor, shave: int) -> float:
-    """SSIM on the Y channel: 11×11 Gaussian window of σ 1.5, SR rounded to 8 bit, border shaved
-    (§4.1).
+    """SSIM on the Y channel with a Gaussian window of 11×11, σ 1.5; SR rounded to 8 bit (§4.1).
 
-    sr, hr: (3, H, W) or (1, 3, H, W) in [0, 1]. Raises ValueError as psnr_y does.
+    Args:
+        sr, hr: (3, H, W) or (1, 3, H, W) in [0, 1].
+        shave: pixels of border left out on each side.
+
+    Returns:
+        At most 1, which equal pictures reach.
+
+    Raises:
+        ValueError: as psnr_y, or fewer than 11×11 pixels are left after shaving.
     """
     y_sr, y_hr = _comparable(sr, hr, shave)
     if min(y_hr.shape[-2:]) < 11:
@@ -73,98 +94,154 @@ def ssim_y(sr: Tensor, hr: Tensor, shave: int) -> float:
     )
 
 
-def bicubic(scale: int) -> Callable[[Tensor], Tensor]:
-    """Plain bicubic enlargement as a model: LR (B, 3, H, W) -> (B, 3, sH, sW)."""
-    return lambda lr: resize_bicubic(lr, scale)
+class System(Protocol):
+    """What every system answers. `needs`: what `restore` must be given beside the LR picture."""
+
+    name: str
+    scale: int
+    needs: Needs
+
+    def restore(self, lr: Tensor, degradation: Degradations | None = None) -> Tensor:
+        """LR pictures (B, 3, H, W) in [0, 1] -> SR pictures (B, 3, sH, sW)."""
 
 
-def is_told(model: object) -> bool:
-    """Whether a model wants the true degradation beside the picture (Model 5)."""
-    return isinstance(model, BlindSR) and not model.blind
+class Bicubic:
+    """Plain bicubic upsampling, as a system."""
+
+    name = "bicubic"
+    needs: Needs = "nothing"
+
+    def __init__(self, scale: int) -> None:
+        self.scale = check_scale(scale)
+
+    def restore(self, lr: Tensor, degradation: Degradations | None = None) -> Tensor:
+        """LR pictures (B, 3, H, W) -> (B, 3, sH, sW); the degradation is not read."""
+        return resize_bicubic(lr, self.scale)
 
 
-def device_of(model: object) -> torch.device:
-    """Where a model's weights are; the CPU for a model without any."""
-    if isinstance(model, nn.Module):
-        for parameter in model.parameters():
+def device_of(system: object) -> torch.device:
+    """Where a network's weights are; the CPU for a system without any."""
+    if isinstance(system, nn.Module):
+        for parameter in system.parameters():
             return parameter.device
     return torch.device("cpu")
 
 
 @torch.inference_mode()
+def degrade_and_restore(
+    system: System,
+    picture: Tensor,
+    degradation: Degradations,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Tensor, Tensor]:
+    """One picture degraded, and what a system makes of it (§4.1).
+
+    Args:
+        system: a blind one is given the LR picture alone, another one also the degradation.
+        picture: HR, (3, H, W) in [0, 1]; its sides are cut to multiples of the scale.
+        degradation: one, of the system's scale.
+        generator: of the noise.
+        dtype: that a network computes in.
+
+    Returns:
+        The cut HR picture and the SR picture, both (3, H, W) on the CPU; SR is not clamped.
+    """
+    device = device_of(system)
+    hr = crop_to_multiple(picture, degradation.scale)
+    lr = degrade(hr[None], degradation, generator, "fast").to(device)
+    given = None if system.needs == "nothing" else degradation
+    lower = isinstance(system, nn.Module) and dtype != torch.float32
+    with torch.autocast(device.type, dtype, enabled=lower):
+        return hr, system.restore(lr, given).float().cpu()[0]
+
+
 def benchmark(
-    model: Callable[..., Tensor],
-    images: str | Sequence[tuple[str, Tensor]],
-    degradations: Mapping[str, Degradations],
+    system: System,
+    pictures: str | data.Pictures,
+    degradations: Mapping[Label, Degradations],
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
-) -> list[Row]:
-    """A tidy table of a model's PSNR-Y and SSIM-Y: one row a picture and degradation (§4.2, §4.3).
+) -> list[Measurement[Label]]:
+    """PSNR-Y and SSIM-Y of every picture under every degradation (§4.2, §4.3).
 
-    model: anything that enlarges LR (1, 3, H, W) in [0, 1]; Model 5 is also told the degradation.
-    images: a name for data.images, or (name, picture) pairs. degradations: by label, one each.
-    seed: of the noise. dtype: that a network computes in.
-    Rows: image, degradation, psnr_y (dB), ssim_y. `mean` averages them.
+    Args:
+        system: a network, Bicubic, or anything else that answers `restore`.
+        pictures: a name for data.images, or (name, (3, H, W) in [0, 1]) pairs.
+        degradations: one of each kind, by kernel width or by a word.
+        seed: of the noise.
+        dtype: that a network computes in.
+
+    Returns:
+        A row for each degradation and picture, in this order; `mean_by_degradation` averages them.
     """
-    if isinstance(images, str):
-        images = data.images(images)
-    network = isinstance(model, nn.Module)
-    if isinstance(model, nn.Module):
-        model.eval()
-    device = device_of(model)
+    if isinstance(pictures, str):
+        pictures = data.images(pictures)
+    if isinstance(system, nn.Module):
+        system.eval()
     rows = []
     for label, degradation in degradations.items():
         generator = torch.Generator().manual_seed(seed)
-        for name, image in images:
-            hr = crop_to_multiple(image, degradation.scale)
-            lr = degrade(hr[None], degradation, generator, "fast").to(device)
-            told = {"degradations": degradation} if is_told(model) else {}
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32 and network):
-                sr = model(lr, **told).float().cpu()[0]
-            rows.append(
-                {
-                    "image": name,
-                    "degradation": label,
-                    "psnr_y": psnr_y(sr, hr, degradation.scale),
-                    "ssim_y": ssim_y(sr, hr, degradation.scale),
-                }
-            )
+        for name, picture in pictures:
+            started = time.perf_counter()
+            hr, sr = degrade_and_restore(system, picture, degradation, generator, dtype)
+            seconds = time.perf_counter() - started
+            psnr, ssim = (metric(sr, hr, degradation.scale) for metric in (psnr_y, ssim_y))
+            rows.append(Measurement(system.name, name, label, psnr, ssim, seed, seconds))
     return rows
 
 
-def mean(rows: Iterable[Row], column: str = "psnr_y") -> dict[str, float]:
-    """The mean of a column of benchmark's table for each degradation, in the table's order."""
-    collected: dict[str, list[float]] = {}
+def mean_by_degradation(
+    rows: Iterable[Measurement[Label]], column: Literal["psnr", "ssim"] = "psnr"
+) -> dict[Label, float]:
+    """The mean over the pictures for each degradation, in the order of benchmark's rows.
+
+    Args:
+        rows: of benchmark.
+        column: "psnr" in dB, or "ssim".
+    """
+    collected: dict[Label, list[float]] = {}
     for row in rows:
-        collected.setdefault(row["degradation"], []).append(row[column])
+        collected.setdefault(row.degradation, []).append(getattr(row, column))
     return {label: float(np.mean(values)) for label, values in collected.items()}
 
 
-def isotropic_grid(scale: int, widths: Sequence[float]) -> dict[str, Degradations]:
-    """Noise-free isotropic degradations by label, for benchmark: {"1.2": ...} (§4.2)."""
-    return {f"{width:g}": Degradations.isotropic(width, scale) for width in widths}
+def isotropic_degradations(scale: int, widths: Sequence[float]) -> dict[float, Degradations]:
+    """Isotropic degradations without noise by kernel width, for benchmark (§4.2).
+
+    Args:
+        scale: 2, 3 or 4.
+        widths: σ in HR pixels, at least 0.
+    """
+    return {float(width): Degradations.isotropic(width, scale) for width in widths}
 
 
 @torch.inference_mode()
 def representations(
     model: BlindSR,
-    images: Sequence[tuple[str, Tensor]],
-    degradations: Mapping[str, Degradations],
+    pictures: data.Pictures,
+    degradations: Mapping[Label, Degradations],
     seed: int = 0,
-) -> tuple[Tensor, list[str], list[str]]:
-    """The representation of every picture under every degradation: what the t-SNE figures show
-    (§4.2).
+) -> tuple[Tensor, list[str], list[Label]]:
+    """The representation of every picture under every degradation: what t-SNE maps show (§4.2).
 
-    Returns (N, 256) and, for each of the N = pictures × degradations, the picture's name and the
-    degradation's label. The layer read is the encoder's pooled output, not the MLP's embedding.
+    Args:
+        model: its encoder's pooled output is read, not the MLP's embedding.
+        pictures: (name, (3, H, W) in [0, 1]) pairs.
+        degradations: one of each kind, by kernel width or by a word.
+        seed: of the noise.
+
+    Returns:
+        (N, 256) and, for each of the N = pictures × degradations, the picture's name and the
+        degradation's key.
     """
     model.eval()
     device = device_of(model)
     vectors, names, labels = [], [], []
     for label, degradation in degradations.items():
         generator = torch.Generator().manual_seed(seed)
-        for name, image in images:
-            hr = crop_to_multiple(image, degradation.scale)
+        for name, picture in pictures:
+            hr = crop_to_multiple(picture, degradation.scale)
             lr = degrade(hr[None], degradation, generator, "fast")
             vectors.append(model.represent(lr.to(device), degradation).float().cpu())
             names.append(name)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def keep(
     minutes: float | None = None,
     weights: Sequence[str] = (),
     datasets: Sequence[str] = (),
-    provenance: dict[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write figures/NAME.json and draw NAME.png from it; returns the path of the json.
 

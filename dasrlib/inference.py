@@ -16,8 +16,8 @@ from dasrlib import weights as weights_module
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout
 from dasrlib.degradation import quantise
 from dasrlib.network import BlindSR
+from dasrlib.systems import DEFAULT_WEIGHTS
 
-DEFAULT = "laptop/model4-x4-iso"  # the weights
 # LR pixels that are read around a tile. The network sees further (30 in the laptop profile, 109 in
 # the paper's), but in the bundled one pixels more than 16 away change the result by at most 0.002
 # grey levels (4 pictures of Set14 in tiles of 48; 0.05 with 12, 1.2 with 8).
@@ -71,7 +71,7 @@ def _spans(length: int, tile: int) -> list[TileSpan]:
 
 def upscale(
     image: str | Path | Tensor,
-    weights: str | Path | BlindSR = DEFAULT,
+    weights: str | Path | BlindSR = DEFAULT_WEIGHTS,
     tile: int | None = None,
     progress: bool = False,
     dtype: torch.dtype | None = None,
@@ -125,10 +125,10 @@ def upscale_tiles(
     first step. lr may also be uint8. priority_point is called before each tile, and returns the LR
     pixel (y, x) that the next tile should be nearest to; by default they go from the top down.
     """
-    if not model.blind:
+    if model.needs != "nothing":
         raise ValueError(
-            "model5 is not blind: it needs the degradation and cannot upscale a picture without "
-            "it; choose another model"
+            f"{model.name} is not blind: it needs the {model.needs} and cannot upscale a picture "
+            f"without; choose another model, such as {DEFAULT_WEIGHTS}"
         )
     if lr.ndim != 3 or lr.shape[0] != 3:
         raise ValueError(f"expected a picture (3, H, W), got {tuple(lr.shape)}")

@@ -8,60 +8,31 @@ DA convolution reads.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dasrlib import errors, paper, profiles
+from dasrlib import paper, profiles
 from dasrlib.acceleration.devices import to_device
 from dasrlib.da_conv import DAConv, SpatialConcatConv
 from dasrlib.degradation import Degradations, check_scale
 from dasrlib.paper import LEAKY_SLOPE
 from dasrlib.profiles import Profile, Sizes
 from dasrlib.representation import DIMENSION, Encoder, EncoderInput
-
-
-@dataclass(frozen=True)
-class Model:
-    """What distinguishes one of the ablation's five models (§4.2)."""
-
-    contrastive: bool = True  # L_degrad is part of the training, and stage 1 exists
-    degradation_aware: bool = (
-        True  # DA convolutions; False: vanilla ones, R stretched beside the features
-    )
-    modulate: bool = True  # the second branch of a DA convolution
-    blind: bool = True  # False: the representation is computed from the true degradation
-
-
-MODELS = {
-    "model1": Model(contrastive=False),
-    "model2": Model(degradation_aware=False),
-    "model3": Model(modulate=False),
-    "model4": Model(),
-    "model5": Model(contrastive=False, blind=False),
-}
-
-
-def check_model(name: str) -> str:
-    """The name, if it is one of the five models'; raises ValueError with the nearest one
-    otherwise."""
-    if name not in MODELS:
-        raise ValueError(errors.unknown_name_message("model", name, MODELS))
-    return name
+from dasrlib.systems import FULL_METHOD, ModelVariant, Needs, model_variant
 
 
 class DABlock(nn.Module):
     """DA conv, 3×3 conv, DA conv, 3×3 conv, each followed by LeakyReLU but the last; plus the
     input."""
 
-    def __init__(self, model: Model, sizes: Sizes) -> None:
+    def __init__(self, variant: ModelVariant, sizes: Sizes) -> None:
         super().__init__()
 
         def da_conv() -> DAConv | SpatialConcatConv:
-            if model.degradation_aware:
-                return DAConv(sizes.channels, sizes.channels, 3, sizes.reduction, model.modulate)
+            if variant.degradation_aware:
+                return DAConv(sizes.channels, sizes.channels, 3, sizes.reduction, variant.modulate)
             return SpatialConcatConv(sizes.channels, sizes.channels // 4)
 
         self.da_conv1, self.da_conv2 = da_conv(), da_conv()
@@ -90,9 +61,9 @@ class DABlock(nn.Module):
 class ResidualGroup(nn.Module):
     """DA blocks, a 3×3 conv, plus the group's input."""
 
-    def __init__(self, model: Model, sizes: Sizes) -> None:
+    def __init__(self, variant: ModelVariant, sizes: Sizes) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(DABlock(model, sizes) for _ in range(sizes.blocks))
+        self.blocks = nn.ModuleList(DABlock(variant, sizes) for _ in range(sizes.blocks))
         self.conv = nn.Conv2d(sizes.channels, sizes.channels, 3, padding=1)
 
     def forward(self, features: Tensor, compressed: Tensor) -> Tensor:
@@ -112,7 +83,7 @@ class DASR(nn.Module):
     Args:
         scale: s, 2, 3 or 4.
         sizes: how large; the paper's by default.
-        model: which of the five models; Model 4 by default.
+        variant: which of the models; Model 4 by default.
 
     Raises:
         ValueError: for another scale.
@@ -120,18 +91,20 @@ class DASR(nn.Module):
 
     mean: Tensor
 
-    def __init__(self, scale: int, sizes: Sizes | None = None, model: Model | None = None) -> None:
+    def __init__(
+        self, scale: int, sizes: Sizes | None = None, variant: ModelVariant | None = None
+    ) -> None:
         super().__init__()
-        sizes, model = sizes or Sizes(), model or Model()
+        sizes, variant = sizes or Sizes(), variant or model_variant(FULL_METHOD)
         self.scale = check_scale(scale)
         c, t = sizes.channels, sizes.tail_channels
         self.register_buffer("mean", torch.tensor(paper.RGB_MEAN).view(3, 1, 1), persistent=False)
         self.compress = nn.Sequential(
-            nn.Linear(DIMENSION, c if model.degradation_aware else c // 4, bias=False),
+            nn.Linear(DIMENSION, c if variant.degradation_aware else c // 4, bias=False),
             nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
         )
         self.head = nn.Conv2d(3, c, 3, padding=1)
-        self.groups = nn.ModuleList(ResidualGroup(model, sizes) for _ in range(sizes.groups))
+        self.groups = nn.ModuleList(ResidualGroup(variant, sizes) for _ in range(sizes.groups))
         self.conv = nn.Conv2d(c, c, 3, padding=1)
         steps = [2, 2] if scale == 4 else [scale]
         upsampler: list[nn.Module] = []
@@ -224,40 +197,54 @@ def covering_patches(images: Tensor, side: int) -> Tensor:
 
 
 class BlindSR(nn.Module):
-    """An encoder and a DASR: LR picture -> SR picture, nothing else given (§3.2).
+    """An encoder and a DASR: LR picture -> SR picture (§3.2).
 
     Args:
         scale: s, 2, 3 or 4.
         sizes: of the SR network; the paper's by default.
-        model: which of the paper's five models, "model1" to "model5".
+        variant: a name of the table of systems, such as "model1", or a row of it.
         encoder_input: what the encoder looks at, "rgb" or "high-pass".
         patch: side, in LR pixels, of the patches that the encoder was trained on: a larger
             picture's representation is the mean over patches that cover it. None: the encoder sees
             the whole picture, as in the paper.
 
     Raises:
-        ValueError: for an unknown scale, model or encoder input.
+        ValueError: for an unknown scale, variant or encoder input.
     """
 
     def __init__(
         self,
         scale: int,
         sizes: Sizes | None = None,
-        model: str = "model4",
+        variant: str | ModelVariant = FULL_METHOD,
         encoder_input: EncoderInput = "rgb",
         patch: int | None = None,
     ) -> None:
         super().__init__()
-        self.patch = patch
+        self.variant = model_variant(variant) if isinstance(variant, str) else variant
+        self.name: str = self.variant.name
+        self.needs: Needs = self.variant.needs  # "nothing" of a blind network
         self.sizes = sizes or Sizes()
-        self.model = check_model(model)
-        self.encoder_input = encoder_input
-        self.scale = scale
-        self.blind = MODELS[model].blind
+        self.scale, self.encoder_input, self.patch = scale, encoder_input, patch
         self.encoder: Encoder | DegradationEncoder = (
-            Encoder(encoder_input) if self.blind else DegradationEncoder()
+            Encoder(encoder_input) if self.needs == "nothing" else DegradationEncoder()
         )
-        self.sr = DASR(scale, self.sizes, MODELS[model])
+        self.sr = DASR(scale, self.sizes, self.variant)
+
+    def restore(self, lr: Tensor, degradation: Degradations | None = None) -> Tensor:
+        """The call that every system answers: LR pictures -> SR pictures (§3.2).
+
+        Args:
+            lr: (B, 3, H, W) in [0, 1].
+            degradation: read by a network that needs it (Model 5), by no other.
+
+        Returns:
+            (B, 3, sH, sW), not clamped.
+
+        Raises:
+            ValueError: the network needs the degradation and it was not given.
+        """
+        return self(lr, degradation)
 
     def represent(self, images: Tensor, degradations: Degradations | None = None) -> Tensor:
         """The representation of LR pictures; Model 5 computes it from the degradations instead.

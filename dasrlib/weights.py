@@ -7,7 +7,6 @@ import pickle
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,21 +17,32 @@ from dasrlib import errors
 from dasrlib.network import BlindSR
 from dasrlib.profiles import Sizes
 from dasrlib.records.atomic_write import atomic_write
+from dasrlib.records.run_record import RunRecord
 
 BUNDLED = Path(__file__).parent / "bundled"
 
 
-def save(model: BlindSR, path: str | Path, record: dict[str, Any] | None = None) -> Path:
-    """A network as safetensors in fp16, and `record` (how it was trained) as json beside it.
+def save(model: BlindSR, path: str | Path, record: RunRecord | None = None) -> Path:
+    """Writes a network as safetensors in fp16, whole or not at all.
 
-    The file itself says which network it holds, so that `load` needs nothing else. Written whole
-    or not at all. Returns the path.
+    The file itself says which network it holds, so that `load` needs nothing else.
+
+    Args:
+        model: the network.
+        path: ends in .safetensors.
+        record: how it was trained; goes into a .json beside it.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: the path has another ending.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"weights are saved as .safetensors, got {path.name!r}")
     description = {
-        "model": model.model,
+        "model": model.name,
         "scale": model.scale,
         "sizes": asdict(model.sizes),
         "encoder_input": model.encoder_input,
@@ -45,18 +55,18 @@ def save(model: BlindSR, path: str | Path, record: dict[str, Any] | None = None)
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata={"dasrlib": json.dumps(description)})
     if record is not None:
-        with atomic_write(path.with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps(record, indent=1) + "\n")
+        record.write(path.with_suffix(".json"))
     return path
 
 
-def catalogue() -> dict[str, dict[str, Any]]:
-    """The bundled models by name, each with the record of its training."""
-    found = {}
-    for path in sorted(BUNDLED.rglob("*.safetensors")):
-        name = path.relative_to(BUNDLED).with_suffix("").as_posix()
-        found[name] = json.loads(path.with_suffix(".json").read_text())
-    return found
+def catalogue() -> dict[str, RunRecord]:
+    """The bundled networks by name, each with the record of its training."""
+    return {
+        path.relative_to(BUNDLED).with_suffix("").as_posix(): RunRecord.read(
+            path.with_suffix(".json")
+        )
+        for path in sorted(BUNDLED.rglob("*.safetensors"))
+    }
 
 
 def find(name: str | Path) -> Path:
@@ -68,20 +78,22 @@ def find(name: str | Path) -> Path:
     bundled = BUNDLED / f"{name}.safetensors"
     if bundled.is_file():
         return bundled
-    bundled_names = (
-        p.relative_to(BUNDLED).with_suffix("").as_posix() for p in BUNDLED.rglob("*.safetensors")
-    )
     raise ValueError(
-        errors.unknown_name_message("bundled weights", name, sorted(bundled_names))
+        errors.unknown_name_message("bundled weights", name, catalogue())
         + ", or the path of a .safetensors file"
     )
 
 
 def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
-    """A ready network in evaluation mode: a bundled one by name, or a .safetensors file of `save`.
+    """A network with its weights, in evaluation mode.
 
-    Raises ValueError for an unknown name (with the nearest one) or a file of something else,
-    FileNotFoundError for a path that is not there.
+    Args:
+        name: of bundled weights, such as "laptop/model4-x4-iso", or a .safetensors file of `save`.
+        device: where to.
+
+    Raises:
+        ValueError: no bundled weights have this name, or the file holds something else.
+        FileNotFoundError: the file is not there.
     """
     path = find(name)
     try:
@@ -141,8 +153,15 @@ def _renamed(key: str, sizes: Sizes, tail_last: int) -> str | None:
 
 
 def from_authors(state: dict[str, Tensor], scale: int) -> BlindSR:
-    """The full network with tensors under the authors' names (§3.2); raises ValueError for missing
-    ones."""
+    """The full network with the tensors of the authors' checkpoint (§3.2).
+
+    Args:
+        state: tensors under the authors' names.
+        scale: 2, 3 or 4.
+
+    Raises:
+        ValueError: tensors are missing, or have another shape or name.
+    """
     sizes = Sizes()
     model = BlindSR(scale, sizes)
     expected = model.state_dict()
@@ -150,9 +169,7 @@ def from_authors(state: dict[str, Tensor], scale: int) -> BlindSR:
     strangers: list[str] = []
     for key, tensor in state.items():
         ours = _renamed(key, sizes, tail_last=len(model.sr.tail) - 1)
-        if (
-            ours is None
-        ):  # the mean shift, the key encoder and the queue: ours are constants or unused
+        if ours is None:  # mean shift, key encoder and queue: constants here, or not used
             continue
         if ours == "encoder.features.0.weight":
             tensor = tensor * 255  # theirs sees 0..255, ours 0..1
@@ -173,11 +190,17 @@ def from_authors(state: dict[str, Tensor], scale: int) -> BlindSR:
 
 
 def load_authors(path: str | Path, scale: int) -> BlindSR:
-    """The authors' released checkpoint (model_600.pt) as a ready network; reads tensors only, no
-    code.
+    """The authors' released checkpoint as a network in evaluation mode (§3.2).
 
-    Raises FileNotFoundError for a path that is not there, ValueError for a checkpoint of something
-    else.
+    Tensors alone are read: no code in the file is run.
+
+    Args:
+        path: of a model_600.pt.
+        scale: 2, 3 or 4: that of the checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not such a checkpoint.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}")

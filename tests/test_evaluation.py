@@ -12,6 +12,8 @@ from scipy import signal
 from dasrlib import data, evaluation, paper
 from dasrlib.degradation import Degradations, degrade, quantise, resize_bicubic
 from dasrlib.network import build
+from dasrlib.records.run_record import Measurement
+from dasrlib.systems import Needs
 
 
 def picture(h: int = 24, w: int = 30, seed: int = 0) -> torch.Tensor:
@@ -135,35 +137,37 @@ def test_metrics_refuse_several_pictures_at_once(metric):
 # The benchmark
 
 IMAGES = [("first", picture(27, 34)), ("second", picture(32, 26, seed=1))]
-GRID = evaluation.isotropic_grid(2, (0, 1.5))
+GRID = evaluation.isotropic_degradations(2, (0, 1.5))
 
 
 def test_benchmark_is_one_row_for_each_picture_and_degradation():
-    rows = evaluation.benchmark(evaluation.bicubic(2), IMAGES, GRID)
-    assert [(row["degradation"], row["image"]) for row in rows] == [
-        ("0", "first"),
-        ("0", "second"),
-        ("1.5", "first"),
-        ("1.5", "second"),
+    rows = evaluation.benchmark(evaluation.Bicubic(2), IMAGES, GRID)
+    assert [(row.degradation, row.picture) for row in rows] == [
+        (0, "first"),
+        (0, "second"),
+        (1.5, "first"),
+        (1.5, "second"),
     ]
     hr = IMAGES[0][1][:, :26]
-    lr = degrade(hr[None], GRID["1.5"], backend="fast")
+    lr = degrade(hr[None], GRID[1.5], backend="fast")
     sr = resize_bicubic(lr, 2)[0]
-    assert rows[2]["psnr_y"] == evaluation.psnr_y(sr, hr, 2)
-    assert rows[2]["ssim_y"] == evaluation.ssim_y(sr, hr, 2)
-    by_label = evaluation.mean(rows)
-    assert list(by_label) == ["0", "1.5"]
-    assert by_label["1.5"] == pytest.approx((rows[2]["psnr_y"] + rows[3]["psnr_y"]) / 2)
-    assert by_label["0"] > by_label["1.5"]
-    ssim = evaluation.mean(rows, "ssim_y")
-    assert ssim["0"] == pytest.approx((rows[0]["ssim_y"] + rows[1]["ssim_y"]) / 2)
+    assert rows[2].psnr == evaluation.psnr_y(sr, hr, 2)
+    assert rows[2].ssim == evaluation.ssim_y(sr, hr, 2)
+    assert {(row.system, row.seed) for row in rows} == {("bicubic", 0)}
+    assert all(row.seconds > 0 for row in rows)
+    by_width = evaluation.mean_by_degradation(rows)
+    assert list(by_width) == [0, 1.5]
+    assert by_width[1.5] == pytest.approx((rows[2].psnr + rows[3].psnr) / 2)
+    assert by_width[0] > by_width[1.5]
+    ssim = evaluation.mean_by_degradation(rows, "ssim")
+    assert ssim[0] == pytest.approx((rows[0].ssim + rows[1].ssim) / 2)
 
 
 def test_benchmark_draws_the_same_noise_for_the_same_seed():
     noisy = {"noise": Degradations.isotropic(1.0, 2, noise=20)}
 
-    def measured(seed: int) -> list[dict]:
-        return evaluation.benchmark(evaluation.bicubic(2), IMAGES, noisy, seed)
+    def measured(seed: int) -> list[Measurement[str]]:
+        return evaluation.benchmark(evaluation.Bicubic(2), IMAGES, noisy, seed)
 
     assert measured(1) == measured(1)
     assert measured(1) != measured(2)
@@ -172,8 +176,8 @@ def test_benchmark_draws_the_same_noise_for_the_same_seed():
 def test_benchmark_reads_a_folder(tmp_path):
     for name, image in IMAGES:
         data.save_image(image, tmp_path / f"{name}.png")
-    from_folder = evaluation.benchmark(evaluation.bicubic(2), str(tmp_path), GRID)
-    assert from_folder == evaluation.benchmark(evaluation.bicubic(2), IMAGES, GRID)
+    from_folder = evaluation.benchmark(evaluation.Bicubic(2), str(tmp_path), GRID)
+    assert from_folder == evaluation.benchmark(evaluation.Bicubic(2), IMAGES, GRID)
 
 
 @pytest.mark.parametrize("name", ["model4", "model5"])
@@ -183,20 +187,44 @@ def test_benchmark_takes_networks_and_tells_model_5(name):
     rows = evaluation.benchmark(model, IMAGES, GRID)
     assert len(rows) == 4
     assert not model.training
-    told = {"degradations": GRID["1.5"]} if name == "model5" else {}
+    told = {"degradations": GRID[1.5]} if name == "model5" else {}
     hr = IMAGES[1][1]
     with torch.no_grad():
-        sr = model(degrade(hr[None], GRID["1.5"], backend="fast"), **told)[0]
+        sr = model(degrade(hr[None], GRID[1.5], backend="fast"), **told)[0]
     # A second pass through the same float32 network.
-    assert rows[3]["psnr_y"] == pytest.approx(evaluation.psnr_y(sr, hr, 2), abs=1e-3)
+    assert rows[3].psnr == pytest.approx(evaluation.psnr_y(sr, hr, 2), abs=1e-3)
 
 
-def test_isotropic_grid_is_labelled_by_its_widths():
-    grid = evaluation.isotropic_grid(4, (0, 1.2, 3.6))
-    assert {label: float(d.lambda1) for label, d in grid.items()} == pytest.approx(
-        {"0": 0.0, "1.2": 1.2, "3.6": 3.6}
+def test_isotropic_degradations_are_found_by_their_widths():
+    grid = evaluation.isotropic_degradations(4, (0, 1.2, 3.6))
+    assert {width: float(d.lambda1) for width, d in grid.items()} == pytest.approx(
+        {0.0: 0.0, 1.2: 1.2, 3.6: 3.6}
     )
     assert {d.scale for d in grid.values()} == {4}
+
+
+class Watched:
+    """A system that notes what it is handed."""
+
+    name, scale = "watched", 2
+
+    def __init__(self, needs: Needs) -> None:
+        self.needs, self.handed = needs, []
+
+    def restore(self, lr, degradation=None):
+        self.handed.append(degradation)
+        return resize_bicubic(lr, self.scale)
+
+
+def test_a_blind_system_never_sees_the_degradation():
+    for needs in ("nothing", "kernel", "kernel and noise"):
+        system = Watched(needs)
+        rows = evaluation.benchmark(system, IMAGES, GRID)
+        one_each = [d for d in GRID.values() for _ in IMAGES]
+        assert system.handed == ([None] * 4 if needs == "nothing" else one_each)
+        assert [row.psnr for row in rows] == [
+            row.psnr for row in evaluation.benchmark(evaluation.Bicubic(2), IMAGES, GRID)
+        ]
 
 
 # Representations of a set
@@ -208,11 +236,10 @@ def test_representations_are_grouped_by_degradation():
     vectors, names, labels = evaluation.representations(model, IMAGES, GRID)
     assert vectors.shape == (4, 256)
     assert names == ["first", "second", "first", "second"]
-    assert labels == ["0", "0", "1.5", "1.5"]
+    assert labels == [0, 0, 1.5, 1.5]
     with torch.no_grad():
-        expected = model.eval().represent(degrade(IMAGES[1][1][None], GRID["1.5"], backend="fast"))[
-            0
-        ]
+        lr = degrade(IMAGES[1][1][None], GRID[1.5], backend="fast")
+        expected = model.eval().represent(lr)[0]
     # The same float32 sums in a second pass.
     torch.testing.assert_close(vectors[3], expected, rtol=1e-4, atol=1e-6)
     assert (vectors[2] - vectors[0]).abs().max() > 1e-4
@@ -254,11 +281,13 @@ def test_bicubic_gives_the_measured_table(dataset, monkeypatch, name, scale):
     # The table holds PSNR alone, and SSIM would take longer than everything else but the blur.
     monkeypatch.setattr(evaluation, "ssim_y", lambda *_: math.nan)
     widths = paper.kernel_widths(scale)
-    grid = evaluation.isotropic_grid(scale, widths)
+    grid = evaluation.isotropic_degradations(scale, widths)
     # σ = 0 is the kernel with a single 1, at any size: of size 1 it costs nothing.
-    grid["0"] = Degradations.isotropic(0.0, scale, size=1)
-    measured = evaluation.mean(evaluation.benchmark(evaluation.bicubic(scale), dataset(name), grid))
+    grid[0.0] = Degradations.isotropic(0.0, scale, size=1)
+    measured = evaluation.mean_by_degradation(
+        evaluation.benchmark(evaluation.Bicubic(scale), dataset(name), grid)
+    )
     for width in widths:
         # The table is rounded to 0.005 dB; float32 sums and 8-bit ties may move a mean as much.
         expected = paper.reference_bicubic(scale)[name][width]
-        assert measured[f"{width:g}"] == pytest.approx(expected, abs=0.02), f"σ = {width}"
+        assert measured[width] == pytest.approx(expected, abs=0.02), f"σ = {width}"

@@ -200,7 +200,7 @@ def test_every_stored_record_is_whole(path):
 
 
 def test_all_figures_of_the_checkout_are_read():
-    assert len(STORED) == 17
+    assert STORED, "there is no stored figure to read"
     assert sorted(figures.read_all(figures.folder())) == sorted(path.stem for path in STORED)
 
 

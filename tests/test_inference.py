@@ -11,6 +11,7 @@ from PIL import Image
 
 from dasrlib import data, inference, weights
 from dasrlib.network import BlindSR, build
+from dasrlib.systems import DEFAULT_WEIGHTS
 
 
 def picture(h: int, w: int, seed: int = 0) -> torch.Tensor:
@@ -105,7 +106,7 @@ def test_without_overlap_the_seams_would_show(model, monkeypatch, unrounded):
 
 
 def test_the_bundled_network_tiles_invisibly(monkeypatch):
-    model = weights.load(inference.DEFAULT)
+    model = weights.load(DEFAULT_WEIGHTS)
     tell_all_the_same(model, monkeypatch)
     lr = data.load_image(data.paths("samples")[0])[:, ::6, ::6][:, :50, :60]
     difference = (inference.upscale(lr, model, tile=32) - inference.upscale(lr, model)).abs() * 255
@@ -169,7 +170,7 @@ def test_all_tiles_hear_the_mean_of_their_representations(model):
 
 def test_weights_by_name_path_or_network(tmp_path):
     lr = picture(8, 9)
-    bundled = weights.load(inference.DEFAULT)
+    bundled = weights.load(DEFAULT_WEIGHTS)
     by_name = inference.upscale(lr)
     assert torch.equal(inference.upscale(lr, bundled), by_name)
     path = weights.save(bundled, tmp_path / "copy.safetensors")
@@ -280,7 +281,7 @@ def test_float64_pictures_are_pictures_too(model):
 
 
 def test_model_5_is_refused():
-    with pytest.raises(ValueError, match="model5 is not blind"):
+    with pytest.raises(ValueError, match="model5 is not blind: it needs the kernel and noise"):
         inference.upscale(picture(8, 8), build("model5", 4, "smoke"))
 
 

@@ -17,7 +17,8 @@ from dasrlib import network, profiles
 from dasrlib.da_conv import DAConv, SpatialConcatConv
 from dasrlib.degradation import Degradations
 from dasrlib.grouped_conv import grouped_conv2d
-from dasrlib.network import MODELS, BlindSR, build, parameter_count
+from dasrlib.network import BlindSR, build, parameter_count
+from dasrlib.systems import MODELS
 
 SCALES = (2, 3, 4)
 
@@ -168,7 +169,8 @@ def test_concat_conv_reads_representation_and_features():
 @pytest.mark.parametrize("name", MODELS)
 def test_models_build_and_enlarge(name, scale):
     model = build(name, scale, "smoke").eval()
-    told = {} if model.blind else {"degradations": Degradations.isotropic([0.7, 1.4], scale)}
+    blind = model.needs == "nothing"
+    told = {} if blind else {"degradations": Degradations.isotropic([0.7, 1.4], scale)}
     lr = pictures(2, 9, 13)
     with torch.no_grad():
         sr = model(lr, **told)

@@ -13,8 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from dasrlib import weights
 from dasrlib.degradation import Degradations
-from dasrlib.network import MODELS, BlindSR
+from dasrlib.network import BlindSR
 from dasrlib.profiles import Sizes
+from dasrlib.records.run_record import RunRecord
+from dasrlib.systems import MODELS
 
 SIZES = Sizes(groups=1, blocks=2, channels=8, reduction=4, tail_channels=12)
 
@@ -29,9 +31,14 @@ def network(model: str = "model4", scale: int = 2, encoder_input: str = "rgb") -
     return built
 
 
+def record(minutes: float) -> RunRecord:
+    profile = {"name": "smoke", "patch": 5}
+    return RunRecord("model4", 2, 0, {"scale": 2}, profile, minutes, "float32", {}, [])
+
+
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    return weights.save(network(), tmp_path / "net.safetensors", {"minutes": 1.5})
+    return weights.save(network(), tmp_path / "net.safetensors", record(1.5))
 
 
 @pytest.mark.parametrize("encoder_input", ["rgb", "high-pass"])
@@ -41,7 +48,7 @@ def test_round_trip(tmp_path, name, scale, encoder_input):
     model = network(name, scale, encoder_input)
     path = weights.save(model, tmp_path / "deep" / "net.safetensors")
     loaded = weights.load(path)
-    assert (loaded.model, loaded.scale, loaded.sizes) == (name, scale, SIZES)
+    assert (loaded.name, loaded.scale, loaded.sizes) == (name, scale, SIZES)
     assert (loaded.encoder_input, loaded.patch) == (encoder_input, 5)
     assert not loaded.training
     before, after = model.state_dict(), loaded.state_dict()
@@ -74,7 +81,7 @@ def test_the_file_holds_half_precision_and_describes_itself(saved):
 
 
 def test_the_record_lies_beside_it(saved):
-    assert json.loads(saved.with_suffix(".json").read_text()) == {"minutes": 1.5}
+    assert RunRecord.read(saved.with_suffix(".json")) == record(1.5)
 
 
 def test_only_safetensors_are_written(tmp_path):
@@ -91,11 +98,11 @@ def test_a_failure_in_the_middle_leaves_the_old_file(saved, monkeypatch):
 
     monkeypatch.setattr(weights, "save_file", breaks)
     with pytest.raises(OSError, match="no space left"):
-        weights.save(network("model3"), saved, {"minutes": 2})
+        weights.save(network("model3"), saved, record(2))
     assert saved.read_bytes() == old
-    assert json.loads(saved.with_suffix(".json").read_text()) == {"minutes": 1.5}
+    assert RunRecord.read(saved.with_suffix(".json")) == record(1.5)
     assert sorted(saved.parent.iterdir()) == beside
-    assert weights.load(saved).model == "model4"
+    assert weights.load(saved).name == "model4"
 
 
 # What cannot be loaded
@@ -175,21 +182,21 @@ def test_bundled_models_say_how_they_were_trained():
     found = weights.catalogue()
     assert "laptop/model4-x4-iso" in found
     for name, record in found.items():
-        assert record["minutes"] > 0, name
-        assert record["profile"]["name"] == name.split("/")[0]
-        assert {"device", "torch", "commit"} <= set(record["provenance"]), name
-        losses = [line["iteration"] for line in record["log"]]
+        assert record.minutes > 0, name
+        assert record.profile["name"] == name.split("/")[0]
+        assert {"device", "torch", "commit"} <= set(record.provenance), name
+        losses = [line["iteration"] for line in record.log]
         assert losses == sorted(losses), name
-        stages = record["profile"]["stage1"], record["profile"]["stage2"]
+        stages = record.profile["stage1"], record.profile["stage2"]
         assert losses[-1] == sum(stage["iterations"] for stage in stages), name
-        assert all(psnr > 20 for psnr in record["log"][-1]["psnr"].values()), name
+        assert all(psnr > 20 for psnr in record.log[-1]["psnr"].values()), name
 
 
 def test_bundled_models_load_as_described():
     for name, record in weights.catalogue().items():
         model = weights.load(name)
-        assert (model.model, model.scale) == (record["model"], record["scale"])
-        assert asdict(model.sizes) == record["profile"]["sizes"]
+        assert (model.name, model.scale) == (record.model, record.scale)
+        assert asdict(model.sizes) == record.profile["sizes"]
         assert all(torch.isfinite(t).all() for t in model.state_dict().values()), name
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -29,7 +29,7 @@ def trainings_in_words(number: int) -> str:
     return "one training" if number == 1 else f"{number} trainings"
 
 
-def machine(provenance: dict[str, Any]) -> str:
+def machine(provenance: Mapping[str, Any]) -> str:
     """Device, versions and commit, in words."""
     cores, threads = provenance.get("cores"), provenance.get("threads")
     device = provenance["device"] + (f" ({cores} cores, threads: {threads})" if cores else "")

@@ -11,18 +11,12 @@ from typing import Any
 
 from dasrlib import paper, weights
 from dasrlib.book import captions
-from dasrlib.network import MODELS
 from dasrlib.records.figure_record import FigureRecord
+from dasrlib.records.run_record import mean_of
 from dasrlib.studies.ablation import SCALE
+from dasrlib.systems import ABLATION, FULL_METHOD, SYSTEMS, short
 
 NOTHING = "not measured"
-TITLES = {
-    "model1": "Model 1, no contrastive loss",
-    "model2": "Model 2, plain convolutions",
-    "model3": "Model 3, no modulation",
-    "model4": "Model 4, the full method",
-    "model5": "Model 5, told the degradation",
-}
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> str:
@@ -31,13 +25,13 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]], words:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _cells(values: Iterable[float]) -> list[str]:
+    return [f"{value:.2f}" for value in values]
 
 
-def _psnr(values: Sequence[float]) -> list[str]:
-    """Two decimals each, and their mean."""
-    return [f"{value:.2f}" for value in [*values, _mean(values)]]
+def _psnr(curve: Sequence[Sequence[float]]) -> list[str]:
+    """The values of a curve, and their mean."""
+    return _cells([*(psnr for _, psnr in curve), mean_of(curve)])
 
 
 def trainings(record: FigureRecord, model: str) -> list[dict[str, Any]]:
@@ -51,36 +45,33 @@ def spread(record: FigureRecord, model: str) -> float | None:
 
     None where there are fewer than two.
     """
-    means = [_mean(run["psnr"]) for run in trainings(record, model)]
+    means = [mean_of(run["psnr"]) for run in trainings(record, model)]
     return max(means) - min(means) if len(means) > 1 else None
 
 
 def _claim(claim: dict[str, Any]) -> str:
-    order = "at least as good as" if claim["better"] == "model5" else "better than"
-    return f"{_short(claim['better'])} is {order} {_short(claim['worse'])}"
-
-
-def _short(model: str) -> str:
-    return TITLES[model].split(",")[0]
+    order = "better than" if claim["better"] == FULL_METHOD else "at least as good as"
+    return f"{short(claim['better'])} is {order} {short(claim['worse'])}"
 
 
 def ablation(record: FigureRecord) -> str:
     """One record of `dasr reproduce ablation`: models, claims, spread and runs (§4.2)."""
     data = record.data
-    head = [f"PSNR-Y, dB ({data['dataset']} ×4)", *(f"σ {w}" for w in data["widths"]), "mean"]
+    widths = [width for width, _ in data["measured"]["bicubic"]]
+    head = [f"PSNR-Y, dB ({data['dataset']} ×4)", *(f"σ {width:g}" for width in widths), "mean"]
     rows: list[list[str]] = []
     for method in ("Bicubic", "DASR"):
         if method in data["printed"]:
             rows.append([f"{method}, *printed in the paper*", *_psnr(data["printed"][method])])
     between = [["bicubic, measured here", *_psnr(data["measured"]["bicubic"])]]
-    for model in MODELS:
+    for model in ABLATION:
         runs = trainings(record, model)
         if runs:
             often = captions.trainings_in_words(len(runs))
             cells = _psnr(data["measured"][model])
-            between.append([f"{TITLES[model]}, measured here, {often}", *cells])
+            between.append([f"{SYSTEMS[model].title}, measured here, {often}", *cells])
         else:
-            between.append([TITLES[model], *[NOTHING] * (len(head) - 1)])
+            between.append([SYSTEMS[model].title, *[NOTHING] * (len(head) - 1)])
     rows[1:1] = between
     claims = [
         [
@@ -105,7 +96,7 @@ A row of several trainings is their mean. What the paper claims, and what came o
 
 
 def _spreads(record: FigureRecord) -> dict[str, float]:
-    found = {model: spread(record, model) for model in MODELS}
+    found = {model: spread(record, model) for model in ABLATION}
     return {model: value for model, value in found.items() if value is not None}
 
 
@@ -126,7 +117,7 @@ def spread_in_words(record: FigureRecord) -> str:
 
 def _spread(record: FigureRecord) -> str:
     rows = [
-        [TITLES[model], len(trainings(record, model)), f"{value:.3f}"]
+        [SYSTEMS[model].title, len(trainings(record, model)), f"{value:.3f}"]
         for model, value in _spreads(record).items()
     ]
     words = f"How far can the differences be trusted? Here {spread_in_words(record)}"
@@ -139,12 +130,12 @@ def _runs(record: FigureRecord) -> str:
     parameters = record.data["parameters"]
     head = ["training", "parameters", "iterations", "minutes", "mean PSNR-Y", "mean SSIM-Y"]
     rows = []
-    for model in MODELS:
+    for model in ABLATION:
         for run in trainings(record, model):
-            psnr, ssim = _mean(run["psnr"]), _mean(run["ssim"])
+            psnr, ssim = mean_of(run["psnr"]), mean_of(run["ssim"])
             place = captions.machine(run["provenance"])
             rows.append(
-                [f"{_short(model)}, seed {run['seed']}: {run['dtype']}, {place}",
+                [f"{short(model)}, seed {run['seed']}: {run['dtype']}, {place}",
                  f"{parameters[model]:,}", f"{run['iterations']:,}", f"{run['minutes']:.1f}",
                  f"{psnr:.3f}", f"{ssim:.4f}"]
             )  # fmt: skip
@@ -173,10 +164,6 @@ def table2(scale: int, here: dict[str, FigureRecord]) -> str:
     return markdown_table(head, rows, words=3)
 
 
-def _cells(values: Iterable[float]) -> list[str]:
-    return [f"{value:.2f}" for value in values]
-
-
 def _our_rows(
     scale: int, dataset: str, width: int, here: dict[str, FigureRecord]
 ) -> list[list[str]]:
@@ -187,8 +174,8 @@ def _our_rows(
         if name.startswith("ablation") and scale == SCALE and data["dataset"] == dataset:
             source = f"measured here, {captions.anchor_link(name)}, profile `{record.profile}`"
             rows += [
-                ["", TITLES[model], source, *_cells(data["measured"][model])]
-                for model in MODELS
+                ["", SYSTEMS[model].title, source, *_psnr(data["measured"][model])[:-1]]
+                for model in ABLATION
                 if model in data["measured"]
             ]
     return rows or [["", "DASR", f"{NOTHING} here", *[""] * width]]
@@ -221,8 +208,8 @@ def bicubic_gaps() -> tuple[list[float], list[float]]:
 def bundled_weights() -> str:
     """The networks that come with the library, and how each was trained."""
     rows = [
-        [f"`{name}`", record["dtype"], f"{record['log'][-1]['iteration']:,}",
-         f"{record['minutes']:.1f}", captions.machine(record["provenance"])]
+        [f"`{name}`", record.dtype, f"{record.log[-1]['iteration']:,}",
+         f"{record.minutes:.1f}", captions.machine(record.provenance)]
         for name, record in weights.catalogue().items()
     ]  # fmt: skip
     return markdown_table(["weights", "in", "iterations", "minutes", "where"], rows)

@@ -4,6 +4,7 @@ computed when the book is built. MyST fills them in, from the values that docs/c
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import dasrlib
 from dasrlib import figures, paper, profiles, weights
 from dasrlib.book import captions, results
 from dasrlib.records.figure_record import FigureRecord
+from dasrlib.records.run_record import LogRow
+from dasrlib.systems import DEFAULT_WEIGHTS
 
-FULL_METHOD = "laptop/model4-x4-iso"
 MEGABYTE = 1e6
 
 
@@ -60,7 +62,7 @@ def _losses() -> dict[str, str]:
     """The contrastive loss of an encoder that knows nothing, and what it became (§3.2.1)."""
     laptop = profiles.get("laptop")
     moco = profiles.with_moco_recipe(laptop).recipe
-    log = [row for row in weights.catalogue()[FULL_METHOD]["log"] if "contrastive" in row]
+    log = [row for row in weights.catalogue()[DEFAULT_WEIGHTS].log if "contrastive" in row]
     rows: list[list[object]] = [
         ["`paper`: MoCo", f"{paper.QUEUE_SIZE:,} + 1", _chance(1 + paper.QUEUE_SIZE)],
         ["`laptop` with `--encoder-recipe moco`: MoCo", f"{moco.queue_size:,} + 1",
@@ -86,7 +88,7 @@ def _chance(candidates: int) -> str:
     return f"{math.log(candidates):.2f}"
 
 
-def _loss_at(log: list[dict[str, Any]], stage: int) -> list[str]:
+def _loss_at(log: Sequence[LogRow], stage: int) -> list[str]:
     """The first logged loss of a stage, and the mean of its last tenth."""
     losses = [row["contrastive"] for row in log if row["stage"] == stage]
     last = losses[-max(1, len(losses) // 10) :]
@@ -116,7 +118,7 @@ def _memory() -> dict[str, str]:
 
 def _minutes() -> str:
     """The minutes of the bundled trainings, from the quickest to the slowest."""
-    spent = sorted(record["minutes"] for record in weights.catalogue().values())
+    spent = sorted(record.minutes for record in weights.catalogue().values())
     return f"{spent[0]:.0f} to {spent[-1]:.0f} minutes"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ import typer
 from dasrlib.cli.error_messages import example, report_errors
 from dasrlib.cli.reproduce import RESUME, Dtype, Minutes, Profile
 from dasrlib.cli.reproduce import app as reproduce_app
+from dasrlib.systems import DEFAULT_WEIGHTS
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,7 +26,6 @@ data_app = typer.Typer(no_args_is_help=True, help="List datasets and weights, do
 app.add_typer(data_app, name="data")
 app.add_typer(reproduce_app, name="reproduce")
 
-WEIGHTS = "laptop/model4-x4-iso"
 LOOP = "to upscale several pictures, run dasr upscale once for each"
 
 Scale = Annotated[int, typer.Option(help="2, 3 or 4.")]
@@ -41,7 +42,7 @@ def upscale(
     context: typer.Context,
     picture: Annotated[Path, typer.Argument(help="The picture to upscale.")],
     out: Annotated[Path | None, typer.Argument(help="By default PICTURE-x4.png beside it.")] = None,
-    weights: Weights = WEIGHTS,
+    weights: Weights = DEFAULT_WEIGHTS,
     tile: Annotated[int | None, typer.Option(help="Side of the tiles: less memory.")] = None,
     dtype: Dtype = None,
     overwrite: Overwrite = False,
@@ -152,7 +153,7 @@ def train(
 @app.command(epilog=example("dasr evaluate --images Set14 --sigma 0 --sigma 1.2"))
 @report_errors
 def evaluate(
-    weights: Weights = WEIGHTS,
+    weights: Weights = DEFAULT_WEIGHTS,
     images: Annotated[str, typer.Option(help='A dataset, a folder, or "samples".')] = "samples",
     sigma: Annotated[
         list[float] | None, typer.Option(help="A kernel width, HR pixels; repeatable.")
@@ -174,11 +175,11 @@ def evaluate(
         out = check_writable(out, overwrite, [weights_module.find(weights), *data.paths(images)])
     model = weights_module.load(weights)
     widths = sigma or paper.kernel_widths(model.scale)
-    degradations = evaluation.isotropic_grid(model.scale, widths)
+    degradations = evaluation.isotropic_degradations(model.scale, widths)
     pictures = data.images(images)
     typer.echo(f"computing in {dtype}")
     rows = {
-        "bicubic": evaluation.benchmark(evaluation.bicubic(model.scale), pictures, degradations),
+        "bicubic": evaluation.benchmark(evaluation.Bicubic(model.scale), pictures, degradations),
         weights: evaluation.benchmark(model, pictures, degradations, dtype=asked),
     }
     printed = paper.table2(model.scale)["DASR"].get(images, {})
@@ -186,14 +187,15 @@ def evaluate(
     typer.echo(f"{images}, {count}, ×{model.scale}: PSNR-Y in dB / SSIM-Y")
     typer.echo(f"{'σ':>28s}" + "".join(f"{width:>16g}" for width in widths))
     for name, table in rows.items():
-        psnr, ssim = evaluation.mean(table), evaluation.mean(table, "ssim_y")
+        psnr = evaluation.mean_by_degradation(table)
+        ssim = evaluation.mean_by_degradation(table, "ssim")
         cells = (f"{psnr[k]:.2f} / {ssim[k]:.4f}" for k in degradations)
         typer.echo(f"{name:>28s}" + "".join(f"{cell:>16s}" for cell in cells))
     if all(width in printed for width in widths):
         cells = (f"{printed[width]:.2f}" for width in widths)
         typer.echo(f"{'DASR, as printed (Table 2)':>28s}" + "".join(f"{c:>16s}" for c in cells))
     if out:
-        kept = [{"model": name, **row} for name, table in rows.items() for row in table]
+        kept = [{**asdict(row), "system": name} for name, table in rows.items() for row in table]
         with atomic_write(out) as temporary:
             temporary.write_text(json.dumps(kept, indent=1) + "\n")
 
@@ -230,9 +232,7 @@ def data_weights() -> None:
     from dasrlib import weights as weights_module
 
     for name, record in weights_module.catalogue().items():
-        typer.echo(
-            f"{name:28s} {record['minutes']:.0f} minutes on {record['provenance']['device']}"
-        )
+        typer.echo(f"{name:28s} {record.minutes:.0f} minutes on {record.provenance['device']}")
 
 
 @app.command(epilog=example("dasr bench --only da_conv"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,22 +51,22 @@ def ablation(
     runs = experiment.Ablation(folder / f"{profile}{suffix}", chosen, numbers, dtype=asked)
     typer.echo(describe_dtype(here(), asked))
     done = runs.train(minutes)
-    data = runs.results()
+    found = runs.figure_data()
     if not done:
         typer.echo(
-            f"{len(data['runs']) if data else 0} of {len(runs.runs())} runs are finished: "
+            f"{len(found.runs) if found else 0} of {len(runs.runs())} runs are finished: "
             "run the same command again to resume"
         )
-    if data is None:
+    if found is None:
         return
-    for name, values in data["measured"].items():
-        typer.echo(f"{name:8s}" + "".join(f"{value:8.2f}" for value in values))
-    counts = data["parameters"]
+    for name, curve in found.measured.items():
+        typer.echo(f"{name:8s}" + "".join(f"{psnr:8.2f}" for _, psnr in curve))
+    counts = found.parameters
     difference = counts["model2"] / counts["model4"] - 1
     typer.echo(f"model2 has {difference:+.1%} parameters against model4's {counts['model4']:,}")
-    for claim in data["claims"]:
-        by = "" if claim["mean"] is None else f"  {claim['mean']:+.2f} dB"
-        typer.echo(f"{claim['better']} > {claim['worse']}: {claim['verdict']}{by}")
+    for claim in found.claims:
+        by = "" if claim.mean is None else f"  {claim.mean:+.2f} dB"
+        typer.echo(f"{claim.better} > {claim.worse}: {claim.verdict}{by}")
     if chosen.is_plumbing:
         typer.echo(f"the numbers of the {profile} profile mean nothing and are not kept")
         return
@@ -73,15 +74,15 @@ def ablation(
     path = figures.keep(
         f"ablation{suffix}",
         draw.ablation,
-        data,
+        asdict(found),
         profile=profile,
         seed=numbers[0],
         made_by=f"dasr reproduce ablation{option} --profile {profile} --seeds {seeds}",
-        alt=f"PSNR on {data['dataset']} of the models over kernel widths, beside bicubic and the "
+        alt=f"PSNR on {found.dataset} of the models over kernel widths, beside bicubic and the "
         "printed row, and the differences that the paper claims",
-        minutes=round(sum(run["minutes"] for run in data["runs"]), 2),
-        datasets=[data["dataset"]],
-        provenance=data["runs"][0]["provenance"],
+        minutes=round(sum(run.minutes for run in found.runs), 2),
+        datasets=[found.dataset],
+        provenance=found.runs[0].provenance,
     )
     typer.echo(str(path))
 

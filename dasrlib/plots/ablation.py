@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import cycle
+from statistics import fmean
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,46 +13,45 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from dasrlib.plots.style import PALETTE, image_axes
+from dasrlib.records.run_record import mean_of
+from dasrlib.systems import ABLATION, FULL_METHOD, SYSTEMS, short
 
 CHANGED, SAME = "#FBE3CC", "#E8EEF3"
-MARKERS = ("o", "s", "^", "D", "v")
-MODELS = ("model1", "model2", "model3", "model4", "model5")
-MODEL_COLOUR = dict(
-    zip(MODELS, (PALETTE[3], PALETTE[4], PALETTE[2], PALETTE[0], PALETTE[1]), strict=True)
-)
-
-
-def title(method: str) -> str:
-    """A method as a reader names it: model4 is Model 4, other names stay."""
-    return f"Model {method.removeprefix('model')}" if method in MODELS else method
+READ_OUTS = {
+    "knn": "k-NN\naccuracy",
+    "linear": "linear\naccuracy",
+    "r2": "R² of σ",
+    "silhouette": "silhouette",
+}
 
 
 def five_models(data: dict[str, Any]) -> Figure:
     """The five models as five rows of boxes; what differs from Model 4 is coloured (§4.2).
 
-    data: by model, the fields of `network.Model` as a dict of booleans.
+    data: by model, the fields of its ModelVariant as a dict.
     """
 
-    def boxes(flags: dict[str, bool]) -> list[str]:
+    def boxes(flags: dict[str, Any]) -> list[str]:
+        blind = flags["needs"] == "nothing"
         branches = "kernel + modulation" if flags["modulate"] else "kernel alone"
         convolution = f"DA convolutions:\n{branches}"
         if not flags["degradation_aware"]:
             convolution = "plain convolutions:\nR beside the features"
         return [
-            "LR picture" if flags["blind"] else "true degradation",
-            "encoder" if flags["blind"] else "five linear layers",
+            "LR picture" if blind else "true degradation",
+            "encoder" if blind else "five linear layers",
             convolution,
             "L_SR + L_degrad" if flags["contrastive"] else "L_SR",
         ]
 
-    full = boxes(data["model4"])
+    full = boxes(data[FULL_METHOD])
     figure, ax = plt.subplots(figsize=(10, 4.6))
     lefts, widths = (1.1, 3.4, 6.0, 9.0), (1.9, 2.1, 2.5, 1.9)
     heads = ("the representation R from", "computed by", "read by the SR network in", "trained on")
     for left, width, head in zip(lefts, widths, heads, strict=True):
         ax.text(left + width / 2, 0.75, head, ha="center", fontsize=9, color="0.35")
     for row, (model, flags) in enumerate(data.items()):
-        ax.text(0.9, -row, title(model), ha="right", va="center", weight="bold")
+        ax.text(0.9, -row, short(model), ha="right", va="center", weight="bold")
         for left, width, text, usual in zip(lefts, widths, boxes(flags), full, strict=True):
             colour = SAME if text == usual else CHANGED
             corner = (left, -row - 0.3)
@@ -74,8 +74,8 @@ def parameters(data: dict[str, Any]) -> Figure:
     figure, axes = plt.subplots(1, len(data), figsize=(5 * len(data), 2.8), squeeze=False)
     for ax, (size, counts) in zip(axes[0], data.items(), strict=True):
         bars = ax.bar(
-            [title(m) for m in counts], [n / 1e6 for n in counts.values()],
-            color=[MODEL_COLOUR[m] for m in counts],
+            [short(m) for m in counts], [n / 1e6 for n in counts.values()],
+            color=[SYSTEMS[m].colour for m in counts],
         )  # fmt: skip
         ax.bar_label(bars, fmt="%.2f", fontsize=9)
         ax.set_title(size)
@@ -100,39 +100,37 @@ def one_picture(data: dict[str, Any]) -> Figure:
 def ablation(data: dict[str, Any]) -> Figure:
     """PSNR of the models that are trained over kernel widths, their means, and the claims (§4.2).
 
-    data: dataset; widths, labels in order; measured, by model (or "bicubic"), PSNR in dB in the
-    order of the widths; printed, likewise by name, may be empty; missing, models not trained yet;
-    claims and runs, as ablation.summary returns them.
+    data: the fields of studies.ablation.AblationData as json; a curve is a list of (σ, dB).
     """
-    widths = [float(label) for label in data["widths"]]
     measured, printed = data["measured"], data["printed"]
     figure, (left, right, far) = plt.subplots(
         1, 3, figsize=(14, 4.2), width_ratios=(1.25, 0.9, 0.9)
     )
-    left.plot(widths, measured["bicubic"], "x--", color="0.3", label="bicubic, measured here")
-    models = [model for model in MODELS if model in measured]
-    for model, marker in zip(MODELS, MARKERS, strict=True):
-        if model in measured:
-            colour, label = MODEL_COLOUR[model], f"{title(model)}, measured here"
-            left.plot(widths, measured[model], f"{marker}-", color=colour, label=label)
-    for (name, values), colour in zip(printed.items(), ("0.6", "black"), strict=False):
+    bicubic = measured["bicubic"]
+    left.plot(*zip(*bicubic, strict=True), "x--", color="0.3", label="bicubic, measured here")
+    models = [model for model in ABLATION if model in measured]
+    for model in models:
+        row, points = SYSTEMS[model], zip(*measured[model], strict=True)
+        label = f"{row.short}, measured here"
+        left.plot(*points, f"{row.marker}-", color=row.colour, label=label)
+    for (name, points), colour in zip(printed.items(), ("0.6", "black"), strict=False):
         style = {"ls": ":", "marker": "o", "mfc": "none", "color": colour}
-        left.plot(widths, values, label=f"{name}, printed in the paper", **style)
-    left.set(xlabel="kernel width σ, HR pixels", ylabel="PSNR-Y, dB", xticks=widths)
-    left.set_title(f"{data['dataset']} ×4")
+        left.plot(*zip(*points, strict=True), label=f"{name}, printed in the paper", **style)
+    left.set(xlabel="kernel width σ, HR pixels", ylabel="PSNR-Y, dB")
+    left.set(xticks=[width for width, _ in bicubic], title=f"{data['dataset']} ×4")
     left.legend(frameon=False, fontsize=8, loc="lower left", ncols=2)
-    low = min(min(values) for values in [*measured.values(), *printed.values()])
-    high = max(max(values) for values in [*measured.values(), *printed.values()])
+    shown = [psnr for points in [*measured.values(), *printed.values()] for _, psnr in points]
+    low, high = min(shown), max(shown)
     left.set_ylim(low - 0.3 * (high - low), high + 0.05 * (high - low))  # room for the legend
 
-    means = {name: sum(values) / len(values) for name, values in measured.items()}
-    # The bars stand on bicubic: their height is the gain. A model below it lowers the ground.
+    means = {name: mean_of(points) for name, points in measured.items()}
+    # Bars start at bicubic, so that their height is the gain; lower where a model is below it.
     floor = means["bicubic"] - 1.2 * max(0.0, means["bicubic"] - min(means.values()))
     room = max(max(means.values()) - floor, 0.5)
-    for place, model in enumerate(MODELS):
+    for place, model in enumerate(ABLATION):
         if model in models:
-            top, colour = means[model], MODEL_COLOUR[model]
-            right.bar(place, top - floor, bottom=floor, color=colour, width=0.7)
+            top = means[model]
+            right.bar(place, top - floor, bottom=floor, color=SYSTEMS[model].colour, width=0.7)
             right.text(place, top, f"{top:.2f}", ha="center", va="bottom", fontsize=9)
         else:
             right.bar(place, room, bottom=floor, color="none", ec="0.75", ls=":", width=0.7)
@@ -142,7 +140,7 @@ def ablation(data: dict[str, Any]) -> Figure:
             )  # fmt: skip
     right.axhline(means["bicubic"], color="0.3", ls="--")
     right.text(4.5, means["bicubic"], "bicubic", ha="right", va="top", fontsize=8, color="0.3")
-    right.set_xticks(range(len(MODELS)), [title(model) for model in MODELS], fontsize=8)
+    right.set_xticks(range(len(ABLATION)), [short(model) for model in ABLATION], fontsize=8)
     right.set_ylim(floor - 0.1 * room, floor + 1.15 * room)
     right.set(title="mean over the widths, measured here", ylabel="PSNR-Y, dB")
     _claims(far, data["claims"])
@@ -151,12 +149,12 @@ def ablation(data: dict[str, Any]) -> Figure:
 
 
 def _difference(claim: dict[str, Any]) -> str:
-    return f"{title(claim['better'])} − {claim['worse'].removeprefix('model')}"
+    return f"{short(claim['better'])} − {short(claim['worse']).removeprefix('Model ')}"
 
 
-def _claim_colour(claim: dict[str, Any]) -> str:
+def _claim_colour(claim: dict[str, Any]) -> str | None:
     """The colour of the model that Model 4 is compared with."""
-    return MODEL_COLOUR[claim["worse"] if claim["better"] == "model4" else claim["better"]]
+    return SYSTEMS[claim["worse" if claim["better"] == FULL_METHOD else "better"]].colour
 
 
 def _claims(ax: Axes, claims: list[dict[str, Any]]) -> None:
@@ -178,12 +176,12 @@ def _claims(ax: Axes, claims: list[dict[str, Any]]) -> None:
     ax.set(title="the claims: above 0 if it came out", xlabel="difference of the means, dB")
 
 
-def orders(data: dict[str, Any]) -> Figure:
+def claim_curves(data: dict[str, Any]) -> Figure:
     """How each claimed difference grew with the training, on held-out pictures, a line a seed
     (§4.2).
 
-    data: claims and runs, as ablation.summary returns them. A model without stage 1 is measured at
-    other iterations: it is read between its neighbours.
+    data: claims and runs of studies.ablation.AblationData as json. A model without stage 1 is
+    measured at other iterations: its value is interpolated between its neighbours.
     """
     figure, axes = plt.subplots(1, len(data["claims"]), figsize=(13, 3.2), sharex=True)
     curves = {(run["model"], run["seed"]): run["curve"] for run in data["runs"]}
@@ -207,7 +205,7 @@ def orders(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def logs(data: dict[str, Any]) -> Figure:
+def training_curves(data: dict[str, Any]) -> Figure:
     """How the models came to it: held-out PSNR, a mean over the widths, and the contrastive loss
     (§4.1, §4.2).
 
@@ -217,15 +215,15 @@ def logs(data: dict[str, Any]) -> Figure:
     last = []
     for model, log in data.items():
         measured = [(r["iteration"], list(r["psnr"].values())) for r in log if "psnr" in r]
-        at, means = [i for i, _ in measured], [sum(v) / len(v) for _, v in measured]
-        left.plot(at, means, ".-", color=MODEL_COLOUR[model], label=title(model))
+        at, means = [i for i, _ in measured], [fmean(v) for _, v in measured]
+        left.plot(at, means, ".-", color=SYSTEMS[model].colour, label=short(model))
         last += means[len(means) // 4 :]  # the start would flatten the rest
         loss = [(r["iteration"], r["contrastive"]) for r in log if "contrastive" in r]
         if loss:
             # Ten lines of the log in one: single ones jump about more than the models differ.
             groups = [loss[i : i + 10] for i in range(0, len(loss), 10)]
-            points = [(g[-1][0], sum(v for _, v in g) / len(g)) for g in groups]
-            right.plot(*zip(*points, strict=True), color=MODEL_COLOUR[model], label=title(model))
+            points = [(g[-1][0], mean_of(g)) for g in groups]
+            right.plot(*zip(*points, strict=True), color=SYSTEMS[model].colour, label=short(model))
     if last:
         room = max(max(last) - min(last), 0.05)
         left.set_ylim(min(last) - 0.1 * room, max(last) + 0.1 * room)
@@ -261,57 +259,51 @@ def crops(data: dict[str, Any]) -> Figure:
     return figure
 
 
-def blind(data: dict[str, Any]) -> Figure:
+def blind_vs_nonblind(data: dict[str, Any]) -> Figure:
     """PSNR over a fine grid of kernel widths, seen and unseen in training (§4.2, supplement).
 
-    data: dataset; widths, numbers; curves, by model (or "bicubic"), PSNR in dB; trained, the range
-    of widths in training.
+    data: dataset; curves, by model (or "bicubic"), a list of (σ, dB); trained, the range of widths
+    in training; unseen, the widths that the supplement names.
     """
     figure, ax = plt.subplots(figsize=(8, 3.8))
+    widths = [width for width, _ in data["curves"]["bicubic"]]
     _, high = data["trained"]
-    ax.axvspan(high, max(data["widths"]), color=CHANGED, alpha=0.7)
+    ax.axvspan(high, max(widths), color=CHANGED, alpha=0.7)
     ax.text(high + 0.03, 0.97, "never seen\nin training", transform=ax.get_xaxis_transform(),
             va="top", fontsize=8)  # fmt: skip
-    for name, values in data["curves"].items():
-        line = ax.plot(data["widths"], values, marker=".", color="0.3", ls="--", label=name)[0]
-        if name in MODEL_COLOUR:
-            line.set(color=MODEL_COLOUR[name], ls="-", label=title(name))
+    for name, points in data["curves"].items():
+        line = ax.plot(*zip(*points, strict=True), marker=".", color="0.3", ls="--")[0]
+        line.set_label(short(name))
+        if name in ABLATION:
+            line.set(color=SYSTEMS[name].colour, ls="-")
     for unseen in data["unseen"]:
         ax.axvline(unseen, color="0.6", ls=":", lw=0.8)
     ax.set(xlabel="kernel width σ, HR pixels", ylabel="PSNR-Y, dB", title=data["dataset"])
-    ax.set_xlim(min(data["widths"]), max(data["widths"]) + 0.02)
+    ax.set_xlim(min(widths), max(widths) + 0.02)
     ax.legend(frameon=False, loc="lower left")
     return figure
 
 
-def _scatter(ax: Axes, points: list[list[float]], labels: list[str]) -> None:
-    kinds = sorted(set(labels), key=float)
-    for kind, colour, marker in zip(kinds, PALETTE, MARKERS, strict=False):
-        chosen = [point for point, label in zip(points, labels, strict=True) if label == kind]
+def _scatter(ax: Axes, points: list[list[float]], widths: list[float]) -> None:
+    markers = ("o", "s", "^", "D", "v")
+    for kind, colour, marker in zip(sorted(set(widths)), PALETTE, markers, strict=False):
+        chosen = [point for point, width in zip(points, widths, strict=True) if width == kind]
         x, y = zip(*chosen, strict=True)
-        ax.scatter(x, y, s=12, color=colour, marker=marker, label=f"σ = {kind}", alpha=0.8, lw=0)
+        ax.scatter(x, y, s=12, color=colour, marker=marker, label=f"σ = {kind:g}", alpha=0.8, lw=0)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(True)
 
 
-READ_OUTS = {
-    "knn": "k-NN\naccuracy",
-    "linear": "linear\naccuracy",
-    "r2": "R² of σ",
-    "silhouette": "silhouette",
-}
-
-
 def tsne(data: dict[str, Any]) -> Figure:
     """Maps of two encoders' representations, and how well degradations are told apart (§4.2).
 
-    data: maps, by encoder, a list of (x, y); labels, the kernel width of each point; probes, by
+    data: maps, by encoder, a list of (x, y); widths, σ of each point in HR pixels; probes, by
     name, the numbers of probes.probe_all; chance, the same numbers of a guess; perplexity; dataset.
     """
     figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.2), width_ratios=(1, 1, 1.4))
     for ax, (name, points) in zip(axes, data["maps"].items(), strict=False):
-        _scatter(ax, points, data["labels"])
+        _scatter(ax, points, data["widths"])
         ax.set_title(f"{name}, k-NN {100 * data['probes'][name]['knn']:.1f} %")
         ax.set_xlabel(f"t-SNE of {data['dataset']}, perplexity {data['perplexity']:g}", fontsize=8)
     axes[0].legend(fontsize=8, markerscale=1.6, loc="best")

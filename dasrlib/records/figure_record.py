@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NoReturn
 
@@ -20,7 +21,7 @@ class FigureRecord:
     minutes: float | None
     weights: list[str] | None
     datasets: list[str] | None
-    provenance: dict[str, Any]
+    provenance: Mapping[str, Any]
     data: dict[str, Any]
 
     @property

@@ -7,11 +7,11 @@ Models 1 and 5 are in stage 2 from the start; the others first have stage 1, wit
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import fmean
 
 import torch
 
@@ -19,17 +19,82 @@ from dasrlib import data, evaluation, network, paper, profiles, training, weight
 from dasrlib.data import Pictures
 from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Profile
+from dasrlib.records.run_record import Curve, Measurement, RunRecord, mean_of
 from dasrlib.studies.probe_set import ProbeSet
-
-Row = dict[str, Any]
+from dasrlib.systems import ABLATION, FULL_METHOD, MODELS
 
 SCALE = 4
 # What is restored, and what representations are read on.
 BENCHMARK, PROBED = "Set14", "B100"
-# The full method first: where the time ends early, what is there says the most.
-ORDER = ("model4", "model1", "model5", "model2", "model3")
-# What the paper claims: the first is better than the second; Model 5 at least as good as Model 4.
-CLAIMS = (("model4", "model1"), ("model4", "model2"), ("model4", "model3"), ("model5", "model4"))
+ORDER = sorted(ABLATION, key=lambda name: MODELS[name].turn or 0)
+# (better, worse) as the paper claims them; Model 5 is only claimed to be at least as good.
+CLAIMS = [
+    (FULL_METHOD, name) if MODELS[name].claim == "worse" else (name, FULL_METHOD)
+    for name in ABLATION
+    if MODELS[name].claim
+]
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """What one finished run reaches, and how it was trained (§4.2).
+
+    Args:
+        psnr: PSNR-Y over Table 2's kernel widths, dB. `ssim`: SSIM-Y likewise.
+        read: how well four widths are told apart by the representation ("knn", accuracy) and σ is
+            read off it ("r2"); None for a model that is given the degradation.
+        held_out: the last PSNR-Y over the widths on the pictures held out of the training.
+        curve: (iteration, mean held-out PSNR-Y) on the way there.
+    """
+
+    model: str
+    seed: int
+    psnr: Curve
+    ssim: Curve
+    read: Mapping[str, float] | None
+    held_out: Curve | None
+    curve: Sequence[tuple[int, float]]
+    iterations: int
+    minutes: float
+    dtype: str
+    provenance: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class ClaimOutcome:
+    """One of the paper's orderings, and whether it came out.
+
+    Args:
+        differences: by seed, of the means over the widths, dB.
+        mean: of the differences; None where no seed has both models.
+        verdict: in words.
+    """
+
+    better: str
+    worse: str
+    differences: Mapping[str, float]
+    mean: float | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class AblationData:
+    """What plots.ablation.ablation draws (§4.2), as json by dataclasses.asdict.
+
+    Args:
+        measured: by system, the mean PSNR-Y of its runs over the widths, dB.
+        printed: the paper's rows for the dataset, by method; empty where it has none.
+        missing: the models that are not trained yet.
+        parameters: by model.
+    """
+
+    dataset: str
+    measured: Mapping[str, Curve]
+    printed: Mapping[str, Curve]
+    missing: Sequence[str]
+    claims: Sequence[ClaimOutcome]
+    runs: Sequence[MeasuredRun]
+    parameters: Mapping[str, int]
 
 
 class Ablation:
@@ -63,7 +128,7 @@ class Ablation:
         """Where a run lies."""
         return self.folder / f"{model}-{seed}"
 
-    def record(self, model: str, seed: int) -> Row | None:
+    def finished_record(self, model: str, seed: int) -> RunRecord | None:
         """How a finished run was trained, None for one that is not finished.
 
         Raises ValueError where the folder holds a run with other settings.
@@ -71,9 +136,9 @@ class Ablation:
         path = self.path(model, seed) / "weights.json"
         if not path.exists():
             return None
-        record: Row = json.loads(path.read_text())
+        record = RunRecord.read(path)
         asked = training.identity(model, self.profile, self.space, seed)
-        training.require_same_settings(path.parent, record, asked)
+        training.require_same_settings(path.parent, record.settings, asked)
         return record
 
     def train(self, minutes: float | None = None, progress: bool = True) -> bool:
@@ -83,7 +148,7 @@ class Ablation:
         """
         started = time.monotonic()
         # All are looked at before one is trained: other settings are refused now, not in an hour.
-        for model, seed in [run for run in self.runs() if self.record(*run) is None]:
+        for model, seed in [run for run in self.runs() if self.finished_record(*run) is None]:
             left = None if minutes is None else minutes - (time.monotonic() - started) / 60
             if left is not None and left <= 0:
                 return False
@@ -99,105 +164,90 @@ class Ablation:
                 return False
         return True
 
-    def measure(self, pictures: Pictures, probed: Pictures) -> list[Row]:
-        """What each finished run reaches: PSNR-Y (dB) and SSIM-Y over Table 2's kernel widths.
+    def measure_runs(self, pictures: Pictures, probed: Pictures) -> list[MeasuredRun]:
+        """What each finished run reaches over Table 2's kernel widths (§4.2).
 
-        pictures: to restore. probed: to read representations on, at least 3. Rows: model, seed,
-        psnr and ssim in the order of the widths; read, how well four widths are told apart by the
-        representation (k-NN accuracy) and σ is read off it (R²), None for Model 5, which is told;
-        iterations, minutes, dtype and provenance of the training; held_out, the last PSNR on the
-        pictures held out of it; curve, (iteration, its mean over the widths) on the way there.
+        Args:
+            pictures: to restore.
+            probed: to read representations on, at least 3.
         """
-        degradations = evaluation.isotropic_grid(SCALE, paper.kernel_widths(SCALE))
         probe_set = ProbeSet(probed, noisy=False)
-        rows = []
+        measured = []
         for model, seed in self.runs():
-            record = self.record(model, seed)
+            record = self.finished_record(model, seed)
             if record is None:
                 continue
-            trained = weights.load(
-                self.path(model, seed) / "weights.safetensors", self.device or "cpu"
+            path = self.path(model, seed) / "weights.safetensors"
+            trained = weights.load(path, self.device or "cpu")
+            rows, validations = _benchmark(trained, pictures), record.validations
+            measured.append(
+                MeasuredRun(
+                    model=model,
+                    seed=seed,
+                    psnr=_rounded(evaluation.mean_by_degradation(rows), 3),
+                    ssim=_rounded(evaluation.mean_by_degradation(rows, "ssim"), 4),
+                    read=_read(trained, probe_set),
+                    held_out=validations[-1][1] if validations else None,
+                    curve=[(at, round(mean_of(psnr), 4)) for at, psnr in validations],
+                    iterations=record.log[-1]["iteration"],
+                    minutes=record.minutes,
+                    dtype=record.dtype,
+                    provenance=record.provenance,
+                )
             )
-            table = evaluation.benchmark(trained, pictures, degradations)
-            held_out = [line["psnr"] for line in record["log"] if "psnr" in line]
-            at = [line["iteration"] for line in record["log"] if "psnr" in line]
-            means = [round(_mean(list(psnr.values())), 4) for psnr in held_out]
-            rows.append(
-                {
-                    "model": model,
-                    "seed": seed,
-                    "psnr": _rounded(evaluation.mean(table), 3),
-                    "ssim": _rounded(evaluation.mean(table, "ssim_y"), 4),
-                    "read": _read(trained, probe_set),
-                    "held_out": held_out[-1] if held_out else None,
-                    "curve": [list(point) for point in zip(at, means, strict=True)],
-                    "iterations": record["log"][-1]["iteration"],
-                    "minutes": record["minutes"],
-                    "dtype": record["dtype"],
-                    "provenance": record["provenance"],
-                }
-            )
-        return rows
+        return measured
 
-    def results(self) -> Row | None:
-        """What plots.ablation.ablation draws, of the runs that are finished; None for none."""
+    def figure_data(self) -> AblationData | None:
+        """What the runs that are finished reach on the profile's test set; None for no run."""
         dataset, pictures = benchmark_pictures(self.profile)
-        rows = self.measure(pictures, probed_pictures(self.profile))
-        if not rows:
+        runs = self.measure_runs(pictures, probed_pictures(self.profile))
+        if not runs:
             return None
-        degradations = evaluation.isotropic_grid(SCALE, paper.kernel_widths(SCALE))
-        plain = evaluation.benchmark(evaluation.bicubic(SCALE), pictures, degradations)
-        found = summary(rows, dataset, _rounded(evaluation.mean(plain), 3))
-        return {**found, "parameters": parameters(self.profile)}
+        bicubic = evaluation.mean_by_degradation(_benchmark(evaluation.Bicubic(SCALE), pictures))
+        return summary(runs, dataset, _rounded(bicubic, 3), parameters(self.profile))
+
+
+def _benchmark(system: evaluation.System, pictures: Pictures) -> list[Measurement[float]]:
+    widths = evaluation.isotropic_degradations(SCALE, paper.kernel_widths(SCALE))
+    return evaluation.benchmark(system, pictures, widths)
 
 
 def parameters(profile: Profile) -> dict[str, int]:
-    """How many parameters each of the five models has in a profile's sizes (§4.2)."""
+    """How many parameters each model of the ablation has in a profile's sizes (§4.2)."""
     with torch.device("meta"):  # shapes without numbers are enough to count
         return {
             model: network.parameter_count(network.build_for_profile(model, SCALE, profile))
-            for model in network.MODELS
+            for model in ABLATION
         }
 
 
 @torch.inference_mode()
-def _read(model: network.BlindSR, probe_set: ProbeSet) -> Row | None:
-    if not model.blind:
+def _read(model: network.BlindSR, probe_set: ProbeSet) -> Mapping[str, float] | None:
+    if model.needs != "nothing":
         return None
     device = evaluation.device_of(model)
     scores = probe_set.score(lambda lr: model.represent(lr.to(device)))
     return {"knn": scores["width"], "r2": scores["width r2"]}
 
 
-def _rounded(means: Mapping[str, float], digits: int) -> list[float]:
-    return [round(value, digits) for value in means.values()]
+def _rounded(means: Mapping[float, float], digits: int) -> Curve:
+    return [(width, round(value, digits)) for width, value in means.items()]
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def claims(rows: Sequence[Row]) -> list[Row]:
+def claims(runs: Sequence[MeasuredRun]) -> list[ClaimOutcome]:
     """Each of the paper's orderings, and whether it came out (§4.2).
 
-    rows: of Ablation.measure. Returns better, worse, differences (by seed, of the means over the
-    widths, dB), mean (None where no seed has both) and verdict, in words. One seed can only say
-    what it saw: two trainings of one model differ too.
+    One seed can only say what it saw: two trainings of one model differ too.
     """
-    means = {(row["model"], row["seed"]): _mean(row["psnr"]) for row in rows}
+    means = {(run.model, run.seed): mean_of(run.psnr) for run in runs}
     found = []
     for better, worse in CLAIMS:
         seeds = [s for m, s in means if m == better and (worse, s) in means]
-        by_seed = {seed: round(means[better, seed] - means[worse, seed], 3) for seed in seeds}
-        found.append(
-            {
-                "better": better,
-                "worse": worse,
-                "differences": {str(seed): value for seed, value in by_seed.items()},
-                "mean": round(_mean(list(by_seed.values())), 3) if by_seed else None,
-                "verdict": _verdict(list(by_seed.values()), tie=better == "model5"),
-            }
-        )
+        by_seed = {str(s): round(means[better, s] - means[worse, s], 3) for s in seeds}
+        differences = list(by_seed.values())
+        mean = round(fmean(differences), 3) if differences else None
+        verdict = _verdict(differences, tie=better != FULL_METHOD)
+        found.append(ClaimOutcome(better, worse, by_seed, mean, verdict))
     return found
 
 
@@ -212,30 +262,38 @@ def _verdict(differences: Sequence[float], tie: bool) -> str:
     return f"{outcome}, {len(differences)} seed{'s' if len(differences) > 1 else ''}"
 
 
-def summary(rows: Sequence[Row], dataset: str, bicubic: Sequence[float]) -> Row:
-    """What plots.ablation.ablation draws: rows of Ablation.measure, their means over the seeds, the
-    claims, and the printed rows where the dataset has them (§4.2).
+def summary(
+    runs: Sequence[MeasuredRun], dataset: str, bicubic: Curve, parameters: Mapping[str, int]
+) -> AblationData:
+    """The runs, their means over the seeds, the claims, and the paper's rows (§4.2).
 
-    bicubic: PSNR-Y of plain enlargement over the same widths, dB.
+    Args:
+        runs: of Ablation.measure_runs.
+        dataset: what was restored; the paper's rows are those of this test set.
+        bicubic: PSNR-Y of plain upsampling over the same widths, dB.
+        parameters: by model.
     """
-    widths = paper.kernel_widths(SCALE)
-    measured = {"bicubic": list(bicubic)}
-    for model in network.MODELS:
-        of_model = [row["psnr"] for row in rows if row["model"] == model]
-        if of_model:
-            measured[model] = [round(_mean(column), 3) for column in zip(*of_model, strict=True)]
+    measured = {"bicubic": bicubic}
+    for model in ABLATION:
+        curves = [run.psnr for run in runs if run.model == model]
+        if curves:
+            measured[model] = [
+                (points[0][0], round(mean_of(points), 3)) for points in zip(*curves, strict=True)
+            ]
     printed = paper.table2(SCALE)
-    of_paper = {m: list(printed[m][dataset].values()) for m in ("Bicubic", "DASR")
-                if dataset in printed[m]}  # fmt: skip
-    return {
-        "dataset": dataset,
-        "widths": [f"{width:g}" for width in widths],
-        "measured": measured,
-        "printed": of_paper,
-        "missing": [model for model in network.MODELS if model not in measured],
-        "claims": claims(rows),
-        "runs": list(rows),
-    }
+    return AblationData(
+        dataset=dataset,
+        measured=measured,
+        printed={
+            method: list(printed[method][dataset].items())
+            for method in ("Bicubic", "DASR")
+            if dataset in printed[method]
+        },
+        missing=[model for model in ABLATION if model not in measured],
+        claims=claims(runs),
+        runs=runs,
+        parameters=parameters,
+    )
 
 
 def require_test_sets(profile: Profile) -> None:

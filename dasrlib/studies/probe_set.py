@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from dasrlib import probes
-from dasrlib.data import crop_to_multiple
+from dasrlib.data import Pictures, crop_to_multiple
 from dasrlib.degradation import Degradations, degrade
-from dasrlib.training.patches import Pictures
 
 Represent = Callable[[Tensor], Tensor]
 

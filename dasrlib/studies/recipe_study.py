@@ -18,7 +18,6 @@ from tqdm.auto import tqdm
 
 from dasrlib import data, probes, profiles, training
 from dasrlib.acceleration.devices import here
-from dasrlib.data import Pictures
 from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Profile
 from dasrlib.records import provenance
@@ -61,8 +60,8 @@ class RecipeStudy:
         self,
         folder: str | Path,
         profile: Profile,
-        images: tuple[Pictures, Pictures],
-        test: Pictures,
+        images: tuple[data.Pictures, data.Pictures],
+        test: data.Pictures,
         noisy: bool = False,
         seed: int = 0,
         device: torch.device | str = "cpu",
@@ -176,7 +175,7 @@ def reproduce(
     unseen = data.images(test)
     if chosen.is_plumbing:  # corners, to be quick; three held out: reading σ off needs three
         unseen = [(name, picture[:, :96, :96]) for name, picture in unseen]
-        images: tuple[Pictures, Pictures] = unseen[3:], unseen[:3]
+        images: tuple[data.Pictures, data.Pictures] = unseen[3:], unseen[:3]
     else:
         images = data.training_images(chosen.data, chosen.held_out)
     started, found = time.monotonic(), {}

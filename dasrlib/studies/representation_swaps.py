@@ -30,14 +30,22 @@ def content_costs(model: BlindSR, pictures: Pictures, degradation: Degradations)
     """What it costs to restore a picture with the representation of another one that was degraded
     alike (§4.2, the content study).
 
-    Returns (N, N) in dB: entry i, j is the PSNR-Y of picture i with its own representation minus
-    that with picture j's. It is 0 on the diagonal, and below 0 where the other one serves better.
-    Raises ValueError for a model of another scale than the degradation, or Model 5, whose
-    representation knows no picture.
+    Args:
+        model: a blind one.
+        pictures: N (name, (3, H, W) in [0, 1]) pairs.
+        degradation: one, of the model's scale.
+
+    Returns:
+        (N, N) in dB: entry i, j is the PSNR-Y of picture i with its own representation minus that
+        with picture j's. It is 0 on the diagonal, and below 0 where the other one serves better.
+
+    Raises:
+        ValueError: the model is of another scale, or is not blind: its representation depends on
+            the degradation alone, so that no picture's differs from another's.
     """
-    if not model.blind:
+    if model.needs != "nothing":
         raise ValueError(
-            "model5's representation is of the degradation alone: choose a blind model"
+            f"{model.name}'s representation is of the degradation alone: choose a blind model"
         )
     if degradation.scale != model.scale:
         raise ValueError(
@@ -60,18 +68,26 @@ def content_costs(model: BlindSR, pictures: Pictures, degradation: Degradations)
 def wrong_representations(
     model: BlindSR, pictures: Pictures, true: Sequence[float], assumed: Sequence[float]
 ) -> Tensor:
-    """PSNR-Y where the network is told another kernel width than the true one (§4.2).
+    """Kernel mismatch: PSNR-Y where the network assumes another kernel width than the true one
+    (§4.2).
 
-    true, assumed: isotropic kernel widths in HR pixels. Returns (true, assumed) in dB, means over
-    the pictures. A blind model is handed the representation of the same picture degraded with the
-    assumed width, so that nothing but the degradation is wrong; Model 5 is told that width.
+    A blind model is handed the representation of the same picture degraded with the assumed width,
+    so that nothing but the degradation is wrong. Model 5 is given the assumed width.
+
+    Args:
+        model: blind or not.
+        pictures: (name, (3, H, W) in [0, 1]) pairs.
+        true, assumed: isotropic kernel widths in HR pixels.
+
+    Returns:
+        (true, assumed) in dB, means over the pictures.
     """
     model.eval()
     psnr = torch.zeros(len(true), len(assumed))
-    told = [Degradations.isotropic(width, model.scale) for width in assumed]
+    wrong = [Degradations.isotropic(width, model.scale) for width in assumed]
     for _, picture in pictures:
         hr = crop_to_multiple(picture, model.scale)
-        representations = [model.represent(_lr(model, hr, wrong), wrong) for wrong in told]
+        representations = [model.represent(_lr(model, hr, d), d) for d in wrong]
         for row, width in enumerate(true):
             lr = _lr(model, hr, Degradations.isotropic(width, model.scale))
             for column, representation in enumerate(representations):

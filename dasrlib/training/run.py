@@ -17,16 +17,16 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from dasrlib import data, evaluation, paper, profiles, weights
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, here
 from dasrlib.data import Pictures, centre_crop, crop_to_multiple
 from dasrlib.degradation import DegradationSpace
-from dasrlib.network import MODELS, build_for_profile
+from dasrlib.network import build_for_profile
 from dasrlib.profiles import Profile, Stage
 from dasrlib.records import provenance
+from dasrlib.records.run_record import LogRow, RunRecord
 from dasrlib.representation import ContrastiveLearner, Encoder
 from dasrlib.training.cuda_graph import CudaGraphStep
 from dasrlib.training.patches import PatchPairs
@@ -34,7 +34,7 @@ from dasrlib.training.run_folder import RunFolder, identity
 from dasrlib.training.step import Batch, Losses, LossMeter, Step, sample_batch, train_stage
 
 LOG_EVERY = 25  # iterations; the log holds means over them
-VALIDATION_CROP = 192  # HR pixels
+VALIDATION_CROP = 192  # HR pixels; a multiple of every scale
 
 
 @contextmanager
@@ -114,7 +114,7 @@ class Run:
                 built.sr.init_as_nearest_neighbour()
             self.model = built.to(self.device)
             self.model.to(memory_format=fastest_layout(self.device))  # type: ignore[call-overload]
-            self.learner = self._build_learner() if MODELS[model].contrastive else None
+            self.learner = self._build_learner() if built.variant.contrastive else None
         self.stages = self._stage_schedules()
         self.step: Step | None = None
         self.iteration, self.minutes, self.losses = 0, 0.0, LossMeter(self.device)
@@ -128,7 +128,10 @@ class Run:
                     f"the held-out picture {name} is {image.shape[-2]}×{image.shape[-1]}, "
                     f"too small to measure: each side must be at least {smallest} pixels"
                 )
-        self.held_out = [(name, _validation_crop(image, scale)) for name, image in held_out]
+        self.held_out = [
+            (name, centre_crop(crop_to_multiple(image, scale), VALIDATION_CROP))
+            for name, image in held_out
+        ]
         if stored:
             self._resume(stored)
 
@@ -193,7 +196,7 @@ class Run:
             self.step = self._new_step(1 if self.iteration <= self.stages[0].iterations else 2)
             self.step.resume(state["optimizer"])
 
-    def log(self) -> list[dict[str, Any]]:
+    def log(self) -> list[LogRow]:
         """The log so far: means of the losses over 25 iterations, held-out PSNR now and then."""
         return self.folder.log()
 
@@ -214,11 +217,12 @@ class Run:
                     yield losses
             before += stage.iterations
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> dict[float, float]:
         """Mean PSNR-Y on the held-out pictures for each of the scale's kernel widths in Table 2."""
         widths = paper.kernel_widths(self.model.scale)
-        degradations = evaluation.isotropic_grid(self.model.scale, widths)
-        return evaluation.mean(evaluation.benchmark(self.model, self.held_out, degradations))
+        degradations = evaluation.isotropic_degradations(self.model.scale, widths)
+        rows = evaluation.benchmark(self.model, self.held_out, degradations)
+        return evaluation.mean_by_degradation(rows)
 
     def train(self, minutes: float | None = None, progress: bool = True) -> bool:
         """Trains on from where the run is; returns whether it came to its end.
@@ -260,7 +264,7 @@ class Run:
         if not (due or last or self.iteration % LOG_EVERY == 0):
             return
         losses = self.losses.means(self.iteration)
-        record: dict[str, Any] = {
+        record: LogRow = {
             "iteration": self.iteration,
             "stage": 2 if in_stage2 else 1,
             "minutes": round(self.minutes, 3),
@@ -270,21 +274,16 @@ class Run:
         if in_stage2:
             record["sr"] = round(losses["sr"], 5)
         if due:
-            record["psnr"] = {label: round(value, 3) for label, value in self.validate().items()}
+            record["psnr"] = {f"{width:g}": round(db, 3) for width, db in self.validate().items()}
         self.folder.append(record)
         bar.set_postfix({k: v for k, v in record.items() if k in ("contrastive", "sr")})
 
     def _finish(self) -> None:
-        record = {
+        record = RunRecord(
             **self.identity,
-            "minutes": round(self.minutes, 2),
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "provenance": self.provenance,
-            "log": self.log(),
-        }
+            minutes=round(self.minutes, 2),
+            dtype=str(self.dtype).removeprefix("torch."),
+            provenance=self.provenance,
+            log=self.log(),
+        )
         weights.save(self.model, self.folder.weights, record)
-
-
-def _validation_crop(image: Tensor, scale: int) -> Tensor:
-    centre = centre_crop(crop_to_multiple(image, scale), VALIDATION_CROP)
-    return crop_to_multiple(centre, scale)

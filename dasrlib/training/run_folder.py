@@ -13,6 +13,7 @@ import torch
 from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Profile
 from dasrlib.records.atomic_write import atomic_write
+from dasrlib.records.run_record import LogRow
 
 
 def identity(model: str, profile: Profile, space: DegradationSpace, seed: int) -> dict[str, Any]:
@@ -76,7 +77,7 @@ class RunFolder:
         with atomic_write(self.checkpoint) as temporary:
             torch.save({"identity": json.dumps(settings), **state}, temporary)
 
-    def log(self) -> list[dict[str, Any]]:
+    def log(self) -> list[LogRow]:
         """The log so far, a record a line."""
         if not self.log_path.exists():
             return []
@@ -84,7 +85,7 @@ class RunFolder:
         whole, _, _ = self.log_path.read_text().rpartition("\n")
         return [json.loads(line) for line in whole.splitlines()]
 
-    def append(self, record: dict[str, Any]) -> None:
+    def append(self, record: LogRow) -> None:
         """Another line of the log."""
         with self.log_path.open("a") as file:
             file.write(json.dumps(record) + "\n")

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from measured_runs import curve
 
 from dasrlib import cli, figures, paper
 from dasrlib.book import build, captions, results, substitutions
-from dasrlib.network import MODELS
 from dasrlib.records.figure_record import FigureRecord
 from dasrlib.studies import ablation
+from dasrlib.studies.ablation import MeasuredRun
+from dasrlib.systems import ABLATION, SYSTEMS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,21 +55,22 @@ def made_up(shift: dict[tuple[str, int], float]) -> FigureRecord:
     kept = RECORDS["ablation"]
     template = kept.data["runs"][0]
     runs = [
-        {**template, "model": model, "seed": seed, "psnr": [27.0 + by] * 4}
+        MeasuredRun(**{**template, "model": model, "seed": seed, "psnr": curve([27.0 + by] * 4)})
         for (model, seed), by in shift.items()
     ]
-    summary = ablation.summary(runs, "Set14", [24.0] * 4)
-    return replace(kept, data={**summary, "parameters": kept.data["parameters"]})
+    parameters = kept.data["parameters"]
+    summary = ablation.summary(runs, "Set14", curve([24.0] * 4), parameters)
+    return replace(kept, data=asdict(summary))
 
 
 @pytest.mark.parametrize("name", [name for name in RECORDS if name.startswith("ablation")])
 def test_an_ablation_is_shown_whole(name: str) -> None:
     data = RECORDS[name].data
     text = results.ablation(RECORDS[name])
-    for model in MODELS:
+    for model in ABLATION:
         if model in data["measured"]:
-            values = data["measured"][model]
-            shown = decimals(rows(text, results.TITLES[model])[0])
+            values = [db for _, db in data["measured"][model]]
+            shown = decimals(rows(text, SYSTEMS[model].title)[0])
             assert shown == pytest.approx([*values, sum(values) / 4], abs=0.0051)
     for claim in data["claims"]:
         assert claim["verdict"] in text
@@ -77,7 +80,7 @@ def test_an_ablation_is_shown_whole(name: str) -> None:
 
 
 def test_trainings_of_one_model_are_counted_and_their_spread_is_shown() -> None:
-    shift = {(model, seed): 0.0 for model in MODELS for seed in (0, 1)}
+    shift = {(model, seed): 0.0 for model in ABLATION for seed in (0, 1)}
     shift |= {("model2", 1): 0.25, ("model4", 1): -0.125}
     record = made_up(shift)
     assert results.spread(record, "model2") == pytest.approx(0.25)
@@ -106,10 +109,10 @@ def test_table_2_is_the_printed_one_and_the_measured_rows_beside_it(page: str) -
         list(row.values()) for row in expected
     ]
     for model, values in RECORDS["ablation"].data["measured"].items():
-        if model in MODELS:
-            line = rows(text, f" | {results.TITLES[model]}")[0]
+        if model in ABLATION:
+            line = rows(text, f" | {SYSTEMS[model].title}")[0]
             assert "measured here, [ablation](results.md#ablation)" in line[2]
-            assert line[3:] == [f"{value:.2f}" for value in values]
+            assert line[3:] == [f"{value:.2f}" for _, value in values]
     # Set5, B100 and Urban100 have no row of ours, and say so.
     assert text.count("| DASR | not measured here |") == 3
 

@@ -119,14 +119,14 @@ def test_degrade_upscale_evaluate(tmp_path, photo):
     assert f"{folder}, 1 picture, ×4" in said
     assert WEIGHTS in said
     rows = json.loads((tmp_path / "rows.json").read_text())
-    assert [(row["model"], row["degradation"]) for row in rows] == [
-        ("bicubic", "0"),
-        ("bicubic", "1.2"),
-        (WEIGHTS, "0"),
-        (WEIGHTS, "1.2"),
+    assert [(row["system"], row["degradation"]) for row in rows] == [
+        ("bicubic", 0),
+        ("bicubic", 1.2),
+        (WEIGHTS, 0),
+        (WEIGHTS, 1.2),
     ]
-    assert all(row["image"] == "photo" and 15 < row["psnr_y"] < 50 for row in rows)
-    assert f"{rows[0]['psnr_y']:.2f}" in said
+    assert all(row["picture"] == "photo" and 15 < row["psnr"] < 50 for row in rows)
+    assert f"{rows[0]['psnr']:.2f}" in said
 
 
 def test_degrade_anisotropic_is_the_librarys(tmp_path, photo):
@@ -295,7 +295,7 @@ def test_train_runs_and_resumes(tmp_path, monkeypatch):
     said = dasr(*words)
     assert f"resumed at iteration {at} of 20" in said
     assert "weights.safetensors" in said
-    assert weights.load(tmp_path / "run" / "weights.safetensors").model == "model4"
+    assert weights.load(tmp_path / "run" / "weights.safetensors").name == "model4"
     assert (tmp_path / "run" / "log.jsonl").is_file()
     said = dasr(*words, "--seed", 1, code=1)
     assert "holds a run with other settings" in said
@@ -319,8 +319,8 @@ def test_data_weights_lists_the_bundled_models():
     said = dasr("data", "weights")
     for name, record in weights.catalogue().items():
         line = next(line for line in said.splitlines() if line.startswith(name))
-        assert f"{record['minutes']:.0f} minutes" in line
-        assert record["provenance"]["device"] in line
+        assert f"{record.minutes:.0f} minutes" in line
+        assert record.provenance["device"] in line
 
 
 def test_data_get_names_the_nearest(tmp_path):

@@ -11,7 +11,7 @@ from torch import Tensor
 pytest.importorskip("triton", reason="Triton is not installed")
 
 import dasrlib.grouped_conv as door
-from dasrlib import network
+from dasrlib import network, systems
 from dasrlib.grouped_conv import da_conv2d, depthwise, fused, grouped_conv2d
 from dasrlib.profiles import Sizes
 
@@ -296,7 +296,7 @@ def test_compiles_in_one_graph(backend):
 def test_the_network_is_the_same_through_the_kernels(model, monkeypatch):
     torch.manual_seed(0)
     sizes = Sizes(groups=1, blocks=1, channels=16, tail_channels=16)
-    sr = network.DASR(2, sizes, network.MODELS[model]).to(DEVICE, torch.float64)
+    sr = network.DASR(2, sizes, systems.MODELS[model]).to(DEVICE, torch.float64)
     lr, representation = torch.rand(2, 3, 7, 9), torch.randn(2, 256)
     lr, representation = lr.to(DEVICE, torch.float64), representation.to(DEVICE, torch.float64)
 

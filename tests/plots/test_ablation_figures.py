@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgba
+from measured_runs import curve, measured_run
 
 from dasrlib import figures, paper
 from dasrlib.plots import ablation, studies
 from dasrlib.plots.style import PALETTE, RC
 from dasrlib.studies import ablation as experiment
 
-WIDTHS = ["0", "1.2", "2.4", "3.6"]
+WIDTHS = [0.0, 1.2, 2.4, 3.6]
 
 
 @pytest.fixture(autouse=True)
@@ -25,14 +27,18 @@ def _closed():
     plt.close("all")
 
 
+def summary(runs: list[experiment.MeasuredRun], bicubic: list[float]) -> dict:
+    return asdict(experiment.summary(runs, "Set14", curve(bicubic), {}))
+
+
 def table() -> dict:
     """Two seeds of Models 4 and 1, one of Model 5; Models 2 and 3 are not trained."""
     means = {("model4", 0): 27.5, ("model4", 1): 27.25, ("model1", 0): 27.0, ("model1", 1): 27.5}
     rows = [
-        {"model": model, "seed": seed, "psnr": [mean + 1, mean, mean, mean - 1]}
+        measured_run(model, seed, [mean + 1, mean, mean, mean - 1])
         for (model, seed), mean in {**means, ("model5", 1): 28.0}.items()
     ]
-    return experiment.summary(rows, "Set14", [26.5, 26.0, 25.5, 24.0])
+    return summary(rows, [26.5, 26.0, 25.5, 24.0])
 
 
 def maps() -> dict:
@@ -42,7 +48,7 @@ def maps() -> dict:
     read = {"knn": 0.96, "linear": 0.91, "r2": 0.83, "silhouette": 0.31}
     return {
         "maps": {name: rng.normal(size=(24, 2)).tolist() for name in ("Model 1", "Model 4")},
-        "labels": labels,
+        "widths": labels,
         "probes": {
             "Model 1": {"knn": 0.5, "linear": 0.6, "r2": -0.2, "silhouette": -0.05},
             "Model 4": read,
@@ -128,7 +134,7 @@ def test_tsne_shows_every_point_and_four_numbers_of_every_reader():
         assert [len(c.get_offsets()) for c in ax.collections] == [6] * len(WIDTHS)
         shown = np.concatenate([np.asarray(c.get_offsets()) for c in ax.collections])
         assert sorted(map(tuple, shown.tolist())) == sorted(map(tuple, points))
-        assert [c.get_label() for c in ax.collections] == [f"σ = {width}" for width in WIDTHS]
+        assert [c.get_label() for c in ax.collections] == [f"σ = {width:g}" for width in WIDTHS]
     assert "k-NN 96.0 %" in second.get_title()
     # A bar a reader and number, below 0 as nothing; its label says what was measured.
     numbers = [list(read.values()) for read in data["probes"].values()]
@@ -144,7 +150,7 @@ def test_tsne_shows_every_point_and_four_numbers_of_every_reader():
 
 
 def test_the_content_study_is_the_matrix_and_its_pairs():
-    shown, pairs, *_ = studies.content_costs(COSTS).axes
+    shown, pairs, *_ = studies.content_study(COSTS).axes
     (image,) = shown.images
     np.testing.assert_array_equal(image.get_array(), COSTS["costs"])
     low, high = image.get_clim()
@@ -159,7 +165,7 @@ def test_the_content_study_is_the_matrix_and_its_pairs():
 
 
 def test_the_heat_map_is_what_a_lie_costs_against_the_truth():
-    figure = studies.wrong_representations(TOLD)
+    figure = studies.kernel_mismatch(TOLD)
     panels = [ax for ax in figure.axes if ax.images]
     assert [ax.get_title() for ax in panels] == ["Model 4: dB lost", "Model 5: dB lost"]
     for ax, rows in zip(panels, TOLD["psnr"].values(), strict=True):
@@ -183,12 +189,12 @@ def test_the_crops_say_which_one_was_told_the_truth():
     crops = {width: torch.full((3, 8, 8), float(width) / 4) for width in ("0.2", "2", "3.8")}
     psnr = {"0.2": 22.0, "2": 26.5, "3.8": 24.0}
     data = {"hr": torch.rand(3, 8, 8), "true": 2.0, "crops": crops, "psnr": psnr}
-    first, *others = studies.wrong_crops(data).axes
+    first, *others = studies.kernel_mismatch_crops(data).axes
     assert first.get_title() == "HR"
     assert [ax.get_title() for ax in others] == [
-        "told σ = 0.2",
-        "told σ = 2 (true)",
-        "told σ = 3.8",
+        "assumed σ = 0.2",
+        "assumed σ = 2 (true)",
+        "assumed σ = 3.8",
     ]
     assert [ax.get_xlabel() for ax in others] == ["22.00 dB", "26.50 dB", "24.00 dB"]
     for ax, crop in zip(others, crops.values(), strict=True):
@@ -196,21 +202,22 @@ def test_the_crops_say_which_one_was_told_the_truth():
         torch.testing.assert_close(shown.permute(2, 0, 1).float(), crop)
 
 
-def trained(model: str, seed: int, mean: float, knn: float | None = None, curve=()) -> dict:
-    """A row of Ablation.measure with that mean over the widths."""
+def trained(
+    model: str, seed: int, mean: float, knn: float | None = None, validations=()
+) -> experiment.MeasuredRun:
+    """A run with that mean over the widths."""
     read = None if knn is None else {"knn": knn, "r2": 0.5}
-    psnr = [mean + 1, mean, mean, mean - 1]
-    return {"model": model, "seed": seed, "psnr": psnr, "read": read, "curve": list(curve)}
+    return measured_run(model, seed, [mean + 1, mean, mean, mean - 1], read, validations)
 
 
 def test_the_orders_are_the_growth_of_each_difference_seed_by_seed():
     rows = [
-        trained("model4", 0, 27.5, curve=[[20, 24.0], [30, 25.0]]),
-        trained("model1", 0, 27.0, curve=[[10, 23.0], [30, 25.5]]),  # at 20: 24.25
-        trained("model4", 1, 27.5, curve=[[20, 24.0], [30, 25.0]]),
-        trained("model1", 1, 27.0, curve=[[20, 23.0], [30, 24.0]]),
+        trained("model4", 0, 27.5, validations=[[20, 24.0], [30, 25.0]]),
+        trained("model1", 0, 27.0, validations=[[10, 23.0], [30, 25.5]]),  # at 20: 24.25
+        trained("model4", 1, 27.5, validations=[[20, 24.0], [30, 25.0]]),
+        trained("model1", 1, 27.0, validations=[[20, 23.0], [30, 24.0]]),
     ]
-    first, *others = ablation.orders(experiment.summary(rows, "Set14", [26.0] * 4)).axes
+    first, *others = ablation.claim_curves(summary(rows, [26.0] * 4)).axes
     drawn = {line.get_label(): list(map(float, line.get_ydata())) for line in first.lines[1:]}
     assert drawn == {"seed 0": [-0.25, -0.5], "seed 1": [1.0, 1.0]}
     assert list(map(float, first.lines[1].get_xdata())) == [20, 30]
@@ -220,22 +227,17 @@ def test_the_orders_are_the_growth_of_each_difference_seed_by_seed():
 
 def worth() -> dict:
     """Two recipes; Model 4 in both with two seeds, Model 1 in one, Model 5 has nothing to read."""
-    return {
-        "dataset": "Set14",
-        "probed": "B100",
-        "widths": WIDTHS,
-        "recipes": {
-            "ours": [
-                trained("model4", 0, 27.5, 0.9), trained("model4", 1, 27.75, 0.95),
-                trained("model1", 0, 27.0, 0.5), trained("model5", 0, 28.0),
-            ],
-            "theirs": [trained("model4", 0, 27.0, 0.25), trained("model4", 1, 27.0, 0.3)],
-        },
-    }  # fmt: skip
+    ours = [
+        trained("model4", 0, 27.5, 0.9), trained("model4", 1, 27.75, 0.95),
+        trained("model1", 0, 27.0, 0.5), trained("model5", 0, 28.0),
+    ]  # fmt: skip
+    theirs = [trained("model4", 0, 27.0, 0.25), trained("model4", 1, 27.0, 0.3)]
+    recipes = {"ours": list(map(asdict, ours)), "theirs": list(map(asdict, theirs))}
+    return {"dataset": "Set14", "probed": "B100", "recipes": recipes}
 
 
 def test_worth_has_a_dot_for_every_training_and_the_gain_by_width():
-    left, right = studies.worth(worth()).axes
+    left, right = studies.representation_value(worth()).axes
     dots = {
         (float(line.get_xdata()[0]), float(line.get_ydata()[0])): line.get_fillstyle()
         for line in left.lines
@@ -257,7 +259,7 @@ def test_logs_draw_what_a_run_wrote():
     ]
     with_contrast[9]["psnr"], with_contrast[19]["psnr"] = {"0": 27.0, "3.6": 24.0}, {"0": 28.0}
     alone = [{"iteration": 250, "sr": 8.0, "psnr": {"0": 26.0, "3.6": 23.0}}]
-    left, right = ablation.logs({"model4": with_contrast, "model1": alone}).axes
+    left, right = ablation.training_curves({"model4": with_contrast, "model1": alone}).axes
     curves = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata()))
               for line in left.lines}  # fmt: skip
     assert curves == {"Model 4": ([250, 500], [25.5, 28.0]), "Model 1": ([250], [24.5])}
@@ -270,9 +272,9 @@ def test_logs_draw_what_a_run_wrote():
     [
         (ablation.ablation, table()),
         (ablation.tsne, maps()),
-        (studies.content_costs, COSTS),
-        (studies.worth, worth()),
-        (studies.wrong_representations, TOLD),
+        (studies.content_study, COSTS),
+        (studies.representation_value, worth()),
+        (studies.kernel_mismatch, TOLD),
     ],
     ids=["ablation", "tsne", "content costs", "worth", "wrong representations"],
 )

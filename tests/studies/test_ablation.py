@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from measured_runs import curve, measured_run
 from tiny_runs import TINY, texture
 from typer.testing import CliRunner
 
@@ -16,15 +17,15 @@ from dasrlib import (
     data,
     evaluation,
     figures,
-    network,
     paper,
     probes,
     profiles,
+    systems,
     training,
     weights,
 )
 from dasrlib.studies import ablation
-from dasrlib.studies.ablation import Ablation, claims, summary
+from dasrlib.studies.ablation import Ablation, MeasuredRun, claims, summary
 
 IMAGES = ([texture(name, 60, 52) for name in "abc"], [texture("held out", 40, 40)])
 TEST = [texture("one", 48, 52), texture("two", 44, 48)]
@@ -39,20 +40,20 @@ def finished(tmp_path_factory) -> Ablation:
 
 
 def test_every_model_has_the_same_number_of_iterations(finished):
-    lasts = {model: finished.record(model, 3)["log"][-1] for model in network.MODELS}
+    lasts = {model: finished.finished_record(model, 3).log[-1] for model in systems.ABLATION}
     total = TINY.stage1.iterations + TINY.stage2.iterations
     assert {model: last["iteration"] for model, last in lasts.items()} == dict.fromkeys(
-        network.MODELS, total
+        systems.ABLATION, total
     )
     first_stages = {
-        model: finished.record(model, 3)["log"][0]["stage"] for model in ("model1", "model4")
+        model: finished.finished_record(model, 3).log[0]["stage"] for model in ("model1", "model4")
     }
     assert first_stages == {"model1": 2, "model4": 1}
 
 
 def test_every_model_sees_the_same_batch_in_the_same_iteration(tmp_path):
     drawn = {}
-    for model in network.MODELS:
+    for model in systems.ABLATION:
         run = training.Run(tmp_path / model, model, TINY, seed=3, images=IMAGES, device="cpu")
         run.iteration = 7
         drawn[model] = run._sample_batch(2, run.iteration)
@@ -65,7 +66,7 @@ def test_all_models_of_a_seed_come_before_the_next_seed():
     runs = Ablation("nowhere", TINY, [4, 2]).runs()
     assert [seed for _, seed in runs] == [4] * 5 + [2] * 5
     assert runs[0] == ("model4", 4)
-    assert {model for model, _ in runs[:5]} == set(network.MODELS)
+    assert {model for model, _ in runs[:5]} == set(systems.ABLATION)
 
 
 @pytest.mark.parametrize("seeds", [[], [1, 1]])
@@ -109,32 +110,35 @@ def test_a_folder_of_other_runs_is_refused(finished):
 
 
 def test_the_rows_are_what_the_saved_weights_reach(finished):
-    rows = finished.measure(TEST, PROBED)
-    assert [row["model"] for row in rows] == list(ablation.ORDER)
-    degradations = evaluation.isotropic_grid(4, paper.kernel_widths(4))
+    rows = finished.measure_runs(TEST, PROBED)
+    assert [row.model for row in rows] == ablation.ORDER
+    degradations = evaluation.isotropic_degradations(4, paper.kernel_widths(4))
     for row in rows:
-        model = weights.load(finished.path(row["model"], 3) / "weights.safetensors")
+        model = weights.load(finished.path(row.model, 3) / "weights.safetensors")
         table = evaluation.benchmark(model, TEST, degradations)
         # The rows keep three decimals.
-        assert row["psnr"] == pytest.approx(list(evaluation.mean(table).values()), abs=6e-4)
-        assert row["minutes"] == finished.record(row["model"], 3)["minutes"]
-        assert set(row["held_out"]) == set(degradations)
-        (last, mean) = row["curve"][-1]
-        assert last == row["iterations"]
-        assert mean == pytest.approx(sum(row["held_out"].values()) / 4, abs=1e-3)
+        assert dict(row.psnr) == pytest.approx(evaluation.mean_by_degradation(table), abs=6e-4)
+        assert dict(row.ssim) == pytest.approx(
+            evaluation.mean_by_degradation(table, "ssim"), abs=6e-5
+        )
+        assert row.minutes == finished.finished_record(row.model, 3).minutes
+        assert [width for width, _ in row.held_out] == list(degradations)
+        (last, mean) = row.curve[-1]
+        assert last == row.iterations
+        assert mean == pytest.approx(sum(db for _, db in row.held_out) / 4, abs=1e-3)
 
 
 def test_the_rows_say_how_well_representations_tell_widths_apart(finished):
-    rows = {row["model"]: row for row in finished.measure(TEST, PROBED)}
-    assert rows["model5"]["read"] is None
-    widths = evaluation.isotropic_grid(4, (0.2, 1.4, 2.6, 3.8))
+    rows = {row.model: row for row in finished.measure_runs(TEST, PROBED)}
+    assert rows["model5"].read is None
+    widths = evaluation.isotropic_degradations(4, (0.2, 1.4, 2.6, 3.8))
     for name in ("model1", "model4"):
         model = weights.load(finished.path(name, 3) / "weights.safetensors")
         vectors, owners, labels = evaluation.representations(model, PROBED, widths)
         numbers = probes.probe_all(vectors, labels, owners)
         # The rows keep four decimals.
         for key in ("knn", "r2"):
-            assert rows[name]["read"][key] == pytest.approx(numbers[key], abs=6e-5)
+            assert rows[name].read[key] == pytest.approx(numbers[key], abs=6e-5)
 
 
 def test_a_test_set_that_is_not_here_is_asked_for_before_the_training(tmp_path, monkeypatch):
@@ -147,8 +151,8 @@ def test_a_test_set_that_is_not_here_is_asked_for_before_the_training(tmp_path, 
     assert "Set14 is not on this machine: run `dasr data get Set14`" in result.output
 
 
-def row(model: str, seed: int, *psnr: float) -> dict:
-    return {"model": model, "seed": seed, "psnr": list(psnr)}
+def row(model: str, seed: int, *psnr: float) -> MeasuredRun:
+    return measured_run(model, seed, psnr)
 
 
 def test_a_claim_is_the_difference_of_the_means_seed_by_seed():
@@ -157,23 +161,26 @@ def test_a_claim_is_the_difference_of_the_means_seed_by_seed():
         row("model1", 0, 26.0, 28.0), row("model1", 1, 27.0, 28.0),
         row("model2", 0, 27.5, 28.5), row("model5", 0, 27.1, 28.1), row("model5", 1, 27.1, 28.1),
     ]  # fmt: skip
-    found = {(c["better"], c["worse"]): c for c in claims(rows)}
-    assert found["model4", "model1"]["differences"] == {"0": 0.5, "1": 0.2}
-    assert found["model4", "model1"]["mean"] == 0.35
-    assert found["model4", "model1"]["verdict"] == "came out, 2 seeds"
-    assert found["model4", "model2"]["verdict"] == "did not come out, 1 seed"
-    assert found["model5", "model4"]["verdict"] == "undecided: 2 seeds disagree"
-    assert found["model4", "model3"]["verdict"].startswith("not stated")
-    assert found["model4", "model3"]["mean"] is None
+    found = {(c.better, c.worse): c for c in claims(rows)}
+    assert found["model4", "model1"].differences == {"0": 0.5, "1": 0.2}
+    assert found["model4", "model1"].mean == 0.35
+    assert found["model4", "model1"].verdict == "came out, 2 seeds"
+    assert found["model4", "model2"].verdict == "did not come out, 1 seed"
+    assert found["model5", "model4"].verdict == "undecided: 2 seeds disagree"
+    assert found["model4", "model3"].verdict.startswith("not stated")
+    assert found["model4", "model3"].mean is None
 
 
 def test_the_summary_averages_over_seeds_and_names_what_is_missing():
     rows = [row("model4", 0, 27.0, 26.0, 25.0, 24.0), row("model4", 1, 28.0, 26.0, 25.0, 24.0)]
-    found = summary(rows, "Set14", [20.0, 20.0, 20.0, 20.0])
-    assert found["measured"] == {"bicubic": [20.0] * 4, "model4": [27.5, 26.0, 25.0, 24.0]}
-    assert found["missing"] == ["model1", "model2", "model3", "model5"]
-    assert found["printed"]["DASR"] == list(paper.table2(4)["DASR"]["Set14"].values())
-    assert summary(rows, "tiny corners", [20.0] * 4)["printed"] == {}
+    found = summary(rows, "Set14", curve([20.0] * 4), {})
+    assert found.measured == {
+        "bicubic": curve([20.0] * 4),
+        "model4": curve([27.5, 26.0, 25.0, 24.0]),
+    }
+    assert found.missing == ["model1", "model2", "model3", "model5"]
+    assert dict(found.printed["DASR"]) == paper.table2(4)["DASR"]["Set14"]
+    assert summary(rows, "tiny corners", curve([20.0] * 4), {}).printed == {}
 
 
 def test_mocos_recipe_changes_the_encoders_teaching_and_nothing_else():
@@ -191,7 +198,7 @@ def test_the_command_prints_the_table_and_keeps_nothing_of_smoke(tmp_path, monke
     result = CliRunner().invoke(cli.app, line)
     assert result.exit_code == 0, result.output
     printed = result.stdout.splitlines()
-    for name in ("bicubic ", *(f"{model} " for model in network.MODELS), "model4 > model1: "):
+    for name in ("bicubic ", *(f"{model} " for model in systems.ABLATION), "model4 > model1: "):
         assert any(line.startswith(name) for line in printed), name
     assert "mean nothing" in result.output
     assert not (tmp_path / "figures").exists()
@@ -212,9 +219,10 @@ def test_the_command_keeps_a_figure_with_the_runs(finished, tmp_path, monkeypatc
     assert result.exit_code == 0, result.output
     kept = json.loads((tmp_path / "ablation.json").read_text())
     assert (tmp_path / "ablation.png").is_file()
-    assert set(kept["minutes"]) == {f"{model}-3" for model in network.MODELS}
+    spent = sum(run["minutes"] for run in kept["data"]["runs"])
+    assert kept["minutes"] == pytest.approx(spent, abs=0.0051)  # kept with two decimals
     assert all(run["provenance"]["torch"] for run in kept["data"]["runs"])
-    assert set(kept["data"]["parameters"]) == set(network.MODELS)
+    assert set(kept["data"]["parameters"]) == set(systems.ABLATION)
 
 
 def test_seeds_that_are_no_numbers_are_refused_in_a_sentence():

@@ -13,7 +13,18 @@ import torch
 from tiny_runs import PICTURES, texture
 from typer.testing import CliRunner
 
-from dasrlib import cli, data, evaluation, figures, network, paper, profiles, training, weights
+from dasrlib import (
+    cli,
+    data,
+    evaluation,
+    figures,
+    network,
+    paper,
+    profiles,
+    systems,
+    training,
+    weights,
+)
 from dasrlib.data import crop_to_multiple
 from dasrlib.degradation import Degradations, degrade
 from dasrlib.profiles import Stage
@@ -116,7 +127,7 @@ def test_all_models_see_the_same_batches_in_the_same_iterations(whole, tmp_path)
     assert list(seen.batches) == [f"{model}-{seed}" for model, seed in runs.runs()]
     expected = seen.batches["model4-0"]
     assert len(expected) == TOTAL
-    for model in network.MODELS:
+    for model in systems.ABLATION:
         for batch, same in zip(seen.batches[f"{model}-0"], expected, strict=True):
             assert all(map(torch.equal, batch, same)), model
     # And every iteration has another one, and every seed.
@@ -129,7 +140,7 @@ def test_all_models_see_the_same_batches_in_the_same_iterations(whole, tmp_path)
 def test_the_models_are_of_a_size_where_they_are_compared(profile):
     counts = ablation.parameters(profiles.get(profile))
     assert counts == {
-        name: network.parameter_count(network.build(name, 4, profile)) for name in network.MODELS
+        name: network.parameter_count(network.build(name, 4, profile)) for name in systems.ABLATION
     }
     # Model 2 loses its DA convolutions, not its size.
     assert abs(counts["model2"] / counts["model4"] - 1) < 0.05
@@ -164,8 +175,8 @@ def test_cut_in_every_iteration_and_resumed_is_uncut(whole, tmp_path, minutes):
 
 def test_the_time_is_that_of_all_models_together(whole, tmp_path, minutes, capsys):
     assert not started(tmp_path).train(4.5, progress=False)
-    assert started(tmp_path).record("model4", 0)
-    assert started(tmp_path).record("model1", 0) is None
+    assert started(tmp_path).finished_record("model4", 0)
+    assert started(tmp_path).finished_record("model1", 0) is None
     assert {name: len(batches) for name, batches in minutes.batches.items()} == {
         "model4-0": TOTAL,
         "model1-0": 2,
@@ -203,7 +214,7 @@ def test_a_folder_with_other_settings_is_refused(copied, minutes, other):
     else:
         shutil.rmtree(copied / "model4-0")  # a later one is refused before the first is trained
     before = files(copied)
-    for use in (lambda: runs.train(progress=False), lambda: runs.measure(TEST, PROBED)):
+    for use in (lambda: runs.train(progress=False), lambda: runs.measure_runs(TEST, PROBED)):
         with pytest.raises(
             ValueError, match=r"holds a run with other settings .*: choose"
         ) as error:
@@ -231,7 +242,7 @@ def distinct(copied) -> Path:
         model = weights.load(path)
         with torch.no_grad():
             model.sr.compress[0].weight.mul_(30)
-            for layer in model.encoder.modules() if not model.blind else ():
+            for layer in model.encoder.modules() if model.needs != "nothing" else ():
                 if isinstance(layer, torch.nn.Linear):
                     layer.weight.mul_(4)
         weights.save(model, path)
@@ -239,7 +250,7 @@ def distinct(copied) -> Path:
 
 
 def test_model_5_is_told_the_truth(distinct):
-    (row,) = [row for row in started(distinct).measure(TEST, PROBED) if row["model"] == "model5"]
+    (row,) = [row for row in started(distinct).measure_runs(TEST, PROBED) if row.model == "model5"]
     model = weights.load(distinct / "model5-0" / "weights.safetensors")
 
     def told(lie: float) -> list[float]:
@@ -257,32 +268,31 @@ def test_model_5_is_told_the_truth(distinct):
         return means
 
     # Rounded to a thousandth, and a second pass through the same float32 network.
-    assert row["psnr"] == pytest.approx(told(0.0), abs=0.002)
-    assert row["psnr"] != pytest.approx(told(2.0), abs=0.02)
+    psnr = [db for _, db in row.psnr]
+    assert psnr == pytest.approx(told(0.0), abs=0.002)
+    assert psnr != pytest.approx(told(2.0), abs=0.02)
 
 
 def test_runs_that_are_not_finished_are_not_measured(copied):
     (copied / "model2-0" / "weights.json").unlink()
-    rows = started(copied, seeds=(0, 9)).measure(TEST, PROBED)
-    assert [(row["model"], row["seed"]) for row in rows] == [
+    rows = started(copied, seeds=(0, 9)).measure_runs(TEST, PROBED)
+    assert [(row.model, row.seed) for row in rows] == [
         (model, 0) for model in ORDER if model != "model2"
     ]
-    assert started(copied / "nothing").measure(TEST, PROBED) == []
+    assert started(copied / "nothing").measure_runs(TEST, PROBED) == []
 
 
 def test_the_results_are_the_summary_of_what_was_measured(copied, monkeypatch):
     monkeypatch.setattr(ablation, "benchmark_pictures", lambda profile: ("Set14", TEST))
     monkeypatch.setattr(ablation, "probed_pictures", lambda profile: PROBED)
     runs = started(copied)
-    found = runs.results()
-    grid = evaluation.isotropic_grid(4, paper.kernel_widths(4))
-    plain = evaluation.mean(evaluation.benchmark(evaluation.bicubic(4), TEST, grid))
-    bicubic = [round(value, 3) for value in plain.values()]
-    assert found == {
-        **ablation.summary(runs.measure(TEST, PROBED), "Set14", bicubic),
-        "parameters": ablation.parameters(SMALL),
-    }
-    assert started(copied / "nothing").results() is None
+    found = runs.figure_data()
+    grid = evaluation.isotropic_degradations(4, paper.kernel_widths(4))
+    plain = evaluation.mean_by_degradation(evaluation.benchmark(evaluation.Bicubic(4), TEST, grid))
+    bicubic = [(width, round(value, 3)) for width, value in plain.items()]
+    measured = runs.measure_runs(TEST, PROBED)
+    assert found == ablation.summary(measured, "Set14", bicubic, ablation.parameters(SMALL))
+    assert started(copied / "nothing").figure_data() is None
 
 
 # The command
@@ -318,7 +328,7 @@ def test_the_command_says_how_far_it_is_and_goes_on(reproduce, tmp_path):
     assert not any(line.startswith(f"{'model1':8s}") for line in said)
     assert "model4 > model1: not stated: a model is not trained" in said
     said = reproduce("--profile", "smoke")
-    for name in ("bicubic", *network.MODELS):
+    for name in ("bicubic", *systems.ABLATION):
         (line,) = [line for line in said if line.startswith(f"{name:8s}")]
         assert len(line.split()) == 5  # and a number for each of four widths
     for better, worse in ablation.CLAIMS:

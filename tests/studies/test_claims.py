@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
+from measured_runs import curve, measured_run
 
 from dasrlib import paper
 from dasrlib.studies import ablation
+from dasrlib.studies.ablation import MeasuredRun
 
 
-def planted(**means: list[float | None]) -> list[dict]:
+def planted(**means: list[float | None]) -> list[MeasuredRun]:
     """Rows with those means over the widths, seed by seed; no single width has their order."""
     return [
-        {"model": model, "seed": seed, "psnr": [mean - apart, mean, mean, mean + apart]}
+        measured_run(model, seed, [mean - apart, mean, mean, mean + apart])
         for model, by_seed in means.items()
         for apart in [2 * int(model.removeprefix("model"))]
         for seed, mean in enumerate(by_seed)
@@ -21,8 +24,8 @@ def planted(**means: list[float | None]) -> list[dict]:
     ]
 
 
-def claim(rows: list[dict], better: str, worse: str) -> dict:
-    (found,) = [c for c in ablation.claims(rows) if (c["better"], c["worse"]) == (better, worse)]
+def claim(rows: list[MeasuredRun], better: str, worse: str) -> ablation.ClaimOutcome:
+    (found,) = [c for c in ablation.claims(rows) if (c.better, c.worse) == (better, worse)]
     return found
 
 
@@ -49,9 +52,9 @@ def claim(rows: list[dict], better: str, worse: str) -> dict:
 )
 def test_verdicts(four, one, differences, mean, verdict):
     found = claim(planted(model4=four, model1=one), "model4", "model1")
-    assert found["differences"] == differences
-    assert found["mean"] == mean
-    assert found["verdict"] == verdict
+    assert found.differences == differences
+    assert found.mean == mean
+    assert found.verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -64,31 +67,30 @@ def test_verdicts(four, one, differences, mean, verdict):
 )
 def test_model_5_has_to_be_at_least_as_good(five, verdict):
     rows = planted(model4=[27.25], model5=[five])
-    assert claim(rows, "model5", "model4")["verdict"] == verdict
+    assert claim(rows, "model5", "model4").verdict == verdict
 
 
 def test_summary_averages_over_the_seeds_and_names_what_is_missing():
     rows = planted(model4=[28.0, 27.0], model1=[26.5], model5=[28.0])
-    found = ablation.summary(rows, "Set14", [25.0, 24.0, 23.0, 22.0])
-    assert found["measured"] == {
-        "bicubic": [25.0, 24.0, 23.0, 22.0],
-        "model1": [24.5, 26.5, 26.5, 28.5],
-        "model4": [19.5, 27.5, 27.5, 35.5],
-        "model5": [18.0, 28.0, 28.0, 38.0],
+    found = ablation.summary(rows, "Set14", curve([25.0, 24.0, 23.0, 22.0]), {})
+    assert found.measured == {
+        "bicubic": curve([25.0, 24.0, 23.0, 22.0]),
+        "model1": curve([24.5, 26.5, 26.5, 28.5]),
+        "model4": curve([19.5, 27.5, 27.5, 35.5]),
+        "model5": curve([18.0, 28.0, 28.0, 38.0]),
     }
-    assert found["missing"] == ["model2", "model3"]
-    assert [float(label) for label in found["widths"]] == list(paper.kernel_widths(4))
-    assert found["claims"] == ablation.claims(rows)
-    assert found["runs"] == rows
-    assert found["dataset"] == "Set14"
-    json.dumps(found, allow_nan=False)
+    assert found.missing == ["model2", "model3"]
+    assert found.claims == ablation.claims(rows)
+    assert found.runs == rows
+    assert found.dataset == "Set14"
+    json.dumps(asdict(found), allow_nan=False)
 
 
 def test_printed_rows_stand_beside_their_dataset_alone():
     rows, table = planted(model4=[28.0]), paper.table2(4)
-    printed = ablation.summary(rows, "Set14", [0.0] * 4)["printed"]
+    printed = ablation.summary(rows, "Set14", curve([0.0] * 4), {}).printed
     assert printed == {
-        name: [table[name]["Set14"][width] for width in paper.kernel_widths(4)]
+        name: [(width, table[name]["Set14"][width]) for width in paper.kernel_widths(4)]
         for name in ("Bicubic", "DASR")
     }
-    assert ablation.summary(rows, "tiny corners", [0.0] * 4)["printed"] == {}
+    assert ablation.summary(rows, "tiny corners", curve([0.0] * 4), {}).printed == {}

@@ -31,7 +31,7 @@ class Off(BlindSR):
 
     def represent(self, images, degradations=None):
         self.seen.append(images)
-        if self.blind:
+        if self.needs == "nothing":
             return images.mean(dim=(1, 2, 3))[:, None] * 255 / 50
         self.told.append(float(degradations.lambda1))
         return degradations.lambda1[:, None]

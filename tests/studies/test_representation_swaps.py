@@ -61,8 +61,8 @@ def test_wrong_representations_are_of_the_assumed_width(name, model):
     chosen = model if name == "model4" else network.build("model5", 4, "smoke").eval()
     widths = [0.2, 3.0]
     found = studies.wrong_representations(chosen, PICTURES, widths, widths)
-    right = evaluation.mean(
-        evaluation.benchmark(chosen, PICTURES, evaluation.isotropic_grid(4, widths))
+    right = evaluation.mean_by_degradation(
+        evaluation.benchmark(chosen, PICTURES, evaluation.isotropic_degradations(4, widths))
     )
     assert found.diagonal().tolist() == pytest.approx(list(right.values()), abs=1e-4)
     true, assumed = (Degradations.isotropic(width, 4) for width in widths)
@@ -116,7 +116,7 @@ def test_a_silhouette_needs_labels_that_differ(clusters):
 def test_the_heat_map_shows_what_each_row_loses_against_its_own_truth():
     psnr = [[27.0, 25.0], [24.5, 26.0]]
     data = {"dataset": "crops", "true": [1.0, 3.0], "assumed": [1.0, 3.0], "psnr": {"M": psnr}}
-    figure = draw_study.wrong_representations(data)
+    figure = draw_study.kernel_mismatch(data)
     shown = figure.axes[0].images[0].get_array()
     np.testing.assert_allclose(shown, [[0.0, 2.0], [1.5, 0.0]])
     assert len(figure.axes[0].patches) == 2  # the boxed cells
@@ -126,7 +126,7 @@ def test_the_heat_map_shows_what_each_row_loses_against_its_own_truth():
 def test_the_content_figure_shows_the_matrix_and_its_pairs_apart_from_the_diagonal():
     data = {"names": ["a", "b"], "costs": [[0.0, 0.3], [-0.1, 0.0]], "width": 2.4,
             "dataset": "Set14", "model": "Model 4"}  # fmt: skip
-    figure = draw_study.content_costs(data)
+    figure = draw_study.content_study(data)
     np.testing.assert_allclose(figure.axes[0].images[0].get_array(), data["costs"])
     labels = figure.axes[1].get_legend_handles_labels()[1]
     assert labels == ["median +0.100 dB", "mean +0.100 dB"]
@@ -136,8 +136,8 @@ def test_the_content_figure_shows_the_matrix_and_its_pairs_apart_from_the_diagon
 def test_the_claims_have_a_dot_for_every_seed():
     claim = {"better": "model4", "worse": "model1", "differences": {"0": 0.1, "1": -0.2},
              "mean": -0.05, "verdict": "undecided"}  # fmt: skip
-    data = {"dataset": "Set14", "widths": ["0"], "printed": {}, "missing": ["model5"],
-            "measured": {"bicubic": [25.0], "model4": [27.0]}, "claims": [claim]}  # fmt: skip
+    measured = {"bicubic": [(0.0, 25.0)], "model4": [(0.0, 27.0)]}
+    data = {"dataset": "Set14", "printed": {}, "measured": measured, "claims": [claim]}
     figure = draw.ablation(data)
     dots = [line for line in figure.axes[2].lines if line.get_marker() == "o"]
     assert [list(line.get_xdata()) for line in dots] == [[0.1, -0.2]]

@@ -198,7 +198,7 @@ def test_a_run_goes_on_in_the_dtype_it_began_in(tmp_path, clock, monkeypatch):
 def test_the_end_writes_weights_and_record(tmp_path, clock, whole):
     run = whole("in-batch")
     model = weights.load(run.folder.path / "weights.safetensors")
-    assert (model.model, model.scale, model.sizes) == ("model4", 2, TINY.sizes)
+    assert (model.name, model.scale, model.sizes) == ("model4", 2, TINY.sizes)
     for name, tensor in run.model.state_dict().items():
         stored = tensor.half().float() if tensor.is_floating_point() else tensor
         assert torch.equal(model.state_dict()[name], stored), name

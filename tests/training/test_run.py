@@ -12,8 +12,8 @@ from tiny_runs import PICTURES, STAGE1, STAGE2, TINY, started, texture
 
 from dasrlib import paper
 from dasrlib.degradation import DegradationSpace
-from dasrlib.network import MODELS
 from dasrlib.profiles import Stage
+from dasrlib.systems import MODELS
 from dasrlib.training.step import LossMeter
 
 

@@ -14,11 +14,12 @@ from matplotlib.axes import Axes
 from PIL import Image
 from waiting import until
 
-from dasrlib import data, evaluation, network, widgets
+from dasrlib import data, evaluation, network, systems, widgets
 from dasrlib.data import crop_to_multiple
 from dasrlib.degradation import Degradations, degrade, quantise
+from dasrlib.systems import short
 from dasrlib.widgets.base.interactive_figure import COMPUTING
-from dasrlib.widgets.explorer.curves import Curves, curves_panel, styles, title
+from dasrlib.widgets.explorer.curves import Curves, curves_panel, styles
 from dasrlib.widgets.explorer.restoration_cache import RestorationCache, bundled
 
 SIGMA = 2.4
@@ -33,8 +34,11 @@ def texture(seed: int) -> torch.Tensor:
 IMAGES = [("one", texture(0)), ("two", texture(1))]
 KEPT = {
     "dataset": "Set0",
-    "widths": ["0", "2.4"],
-    "measured": {"bicubic": [31.5, 21.5], "model2": [32.5, 22.5], "model5": [33.5, 23.5]},
+    "measured": {
+        "bicubic": [[0.0, 31.5], [2.4, 21.5]],
+        "model2": [[0.0, 32.5], [2.4, 22.5]],
+        "model5": [[0.0, 33.5], [2.4, 23.5]],
+    },
 }
 
 
@@ -91,13 +95,8 @@ def restored(
     hr = crop_to_multiple(image, 4)
     lr = degrade(hr[None], Degradations.isotropic(sigma, 4), backend="fast")
     with torch.inference_mode():
-        if not isinstance(model, network.BlindSR):
-            return model(lr)[0]
-        if model.blind:
-            return model(lr)[0]
-        return model(
-            lr, degradations=Degradations.isotropic(sigma if assumed is None else assumed, 4)
-        )[0]
+        given = Degradations.isotropic(sigma if assumed is None else assumed, 4)
+        return model.restore(lr, None if model.needs == "nothing" else given)[0]
 
 
 def psnr(model, image: torch.Tensor, sigma: float, **assumed) -> float:
@@ -106,7 +105,7 @@ def psnr(model, image: torch.Tensor, sigma: float, **assumed) -> float:
 
 
 def methods(models):
-    return {"bicubic": evaluation.bicubic(4), **models}
+    return {"bicubic": evaluation.Bicubic(4), **models}
 
 
 def test_the_curves_are_evaluations_numbers(models):
@@ -119,9 +118,9 @@ def test_the_curves_are_evaluations_numbers(models):
 
 def test_a_benchmark_gives_the_same_number(models):
     work = RestorationCache(IMAGES, models, 132)
-    grid = evaluation.isotropic_grid(4, [1.2])
+    grid = evaluation.isotropic_degradations(4, [1.2])
     (row,) = evaluation.benchmark(models["model4"], IMAGES[:1], grid)
-    assert work.restore(("one", "model4", 1.2))[1] == row["psnr_y"]
+    assert work.restore(("one", "model4", 1.2))[1] == row.psnr
 
 
 def test_model_5_gets_the_true_width(models):
@@ -140,7 +139,7 @@ def test_the_crops_are_the_same_part_of_the_restored_pictures(explorer, models):
     assert torch.equal(shown["HR"][0], data.to_uint8(image)[part])
     hr = crop_to_multiple(image, 4)[part]
     for name, model in methods(models).items():
-        pixels, note = shown[title(name)]
+        pixels, note = shown[short(name)]
         # Whole pictures are restored, not crops with a margin: there is nothing to tolerate.
         expected = quantise(restored(model, image, SIGMA))
         assert torch.equal(pixels, data.to_uint8(expected)[part]), name
@@ -154,9 +153,9 @@ def test_sigma_moves_the_line_and_restores_anew(explorer, models):
     after = crops(explorer)
     assert torch.equal(before["HR"][0], after["HR"][0])
     for name, model in methods(models).items():
-        assert not torch.equal(before[title(name)][0], after[title(name)][0])
+        assert not torch.equal(before[short(name)][0], after[short(name)][0])
         value = f"{psnr(model, IMAGES[0][1], 4.5):.2f} dB"
-        assert after[title(name)][1].startswith(value)
+        assert after[short(name)][1].startswith(value)
         assert value in numbers(explorer)
     assert plot(explorer).count("line at σ = 4.5") == 2
     assert "σ = 4.5, never seen in training" in numbers(explorer)
@@ -180,12 +179,12 @@ def test_a_box_takes_a_models_curve_and_crop_away_and_brings_them_back(explorer)
 
 
 def test_methods_look_different_in_more_than_colour():
-    looks = styles(["bicubic", *network.MODELS])
+    looks = styles(["bicubic", *systems.MODELS])
     for one in ("marker", "colour", "symbol"):
         assert len({getattr(look, one) for look in looks.values()}) == 6, one
     mixed = styles(["model4", "mine", "yours"])
     assert mixed["model4"] == looks["model4"]
-    assert len({look.marker for look in mixed.values()}) == 4  # bicubic's too
+    assert len({look.marker for look in mixed.values()}) == 3
 
 
 def test_the_chart_shows_the_points_and_the_line(monkeypatch):
@@ -214,7 +213,7 @@ def test_each_chart_says_what_it_shows(explorer, models):
 
 
 def test_by_default_it_is_the_bundled_models_and_the_kept_figure():
-    assert bundled() == {name: f"laptop/{name}-x4-iso" for name in network.MODELS}
+    assert bundled() == {name: f"laptop/{name}-x4-iso" for name in systems.ABLATION}
     explorer = widgets.ablation_explorer([("one", texture(0)[:, :48, :48])])
     boxes = [w.description for w in explorer.children[0].children if hasattr(w, "indent")]
     assert boxes == ["✕ bicubic", "● Model 1", "■ Model 2", "▲ Model 3", "◆ Model 4", "▼ Model 5"]
@@ -225,7 +224,7 @@ def test_another_picture_has_its_own_curves(explorer, models):
     control(explorer, "picture").value = "two"
     for name, model in methods(models).items():
         value = f"{psnr(model, IMAGES[1][1], SIGMA):.2f} dB"
-        assert crops(explorer)[title(name)][1].startswith(value)
+        assert crops(explorer)[short(name)][1].startswith(value)
     assert "two, 128×112" in plot(explorer)
     assert 'alt="two, whole' in place(explorer)
 

@@ -23,6 +23,7 @@ from dasrlib.degradation import quantise, resize_bicubic
 from dasrlib.network import BlindSR
 from dasrlib.plots.degradation import pictures as draw_pictures
 from dasrlib.records.atomic_write import check_writable
+from dasrlib.systems import DEFAULT_WEIGHTS
 from dasrlib.widgets.base.interactive_figure import InteractiveFigure, Throttled
 from dasrlib.widgets.base.uploads import open_upload
 from dasrlib.widgets.divider.pyramid import align_to_grid, encode_png_or_jpeg
@@ -268,7 +269,7 @@ def _loop() -> asyncio.AbstractEventLoop | None:
 
 def before_after(
     images: Sequence[tuple[str, Tensor]],
-    weights: str | Path | BlindSR = inference.DEFAULT,
+    weights: str | Path | BlindSR = DEFAULT_WEIGHTS,
     folder: str | Path = ".",
 ) -> BeforeAfter:
     """A divider to drag between a picture upscaled by bicubic and by DASR, with an upload (§4.4).

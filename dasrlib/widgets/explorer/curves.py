@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from dasrlib.plots.ablation import CHANGED, MARKERS, MODEL_COLOUR, MODELS, title
+from dasrlib.plots.ablation import CHANGED
+from dasrlib.systems import MODELS, SYSTEMS, short
 from dasrlib.widgets.base.panels import Panel, chart, chart_axes
 
 SYMBOLS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "x": "✕"}
@@ -25,14 +26,13 @@ class Style(NamedTuple):
 
 
 def styles(methods: Sequence[str]) -> dict[str, Style]:
-    """A style for each method, by name: the ablation's five models look as in its figure (§4.2)."""
-    unused = [i for i, model in enumerate(MODELS) if model not in methods] or [*range(len(MODELS))]
-    free = itertools.cycle(unused)  # for networks that are not the ablation's
-    found = {}
-    for method in methods:
-        place = MODELS.index(method) if method in MODELS else next(free)
-        found[method] = Style(MODEL_COLOUR[MODELS[place]], MARKERS[place])
-    return {**found, "bicubic": Style("#777777", "x")}
+    """A style for each method, by name: a system of the table looks as in every figure (§4.2).
+
+    Another network takes the look of a model that is not among the methods.
+    """
+    free = itertools.cycle([model for model in MODELS if model not in methods] or MODELS)
+    rows = {m: SYSTEMS[m if m in SYSTEMS else next(free)] for m in methods}
+    return {m: Style(row.colour or "#777777", row.marker) for m, row in rows.items()}
 
 
 class Curves(NamedTuple):
@@ -48,7 +48,7 @@ def curves_panel(curves: Curves, sigma: float, trained: float, high: float) -> P
     trained: the widest kernel of the training. high: where the axis ends, HR pixels.
     """
     ends = ", ".join(
-        f"{title(method)} {points[0][1]:.1f} to {points[-1][1]:.1f} dB"
+        f"{short(method)} {points[0][1]:.1f} to {points[-1][1]:.1f} dB"
         for method, points in curves.points.items()
     )
     alt = f"PSNR over the kernel width: {curves.heading}; from narrowest to widest {ends}"
@@ -60,7 +60,7 @@ def curves_panel(curves: Curves, sigma: float, trained: float, high: float) -> P
         look = looks[method]
         ax.plot(
             *zip(*points, strict=True), color=look.colour, marker=look.marker, ms=5,
-            label=title(method),
+            label=short(method),
         )  # fmt: skip
     if curves.points:
         ax.legend(frameon=False, fontsize=8, loc="lower left", ncols=2)

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from dasrlib import data, evaluation, weights
 from dasrlib.data import centre_crop, crop_to_multiple
-from dasrlib.degradation import (
-    Degradations,
-    degrade,
-    quantise,
-    resize_bicubic,
-)
+from dasrlib.degradation import Degradations, quantise
 from dasrlib.network import BlindSR
 
 BICUBIC = "bicubic"
@@ -52,6 +46,7 @@ class RestorationCache:
                 f"got {len(images)} pictures and the scales {sorted(scales)}"
             )
         (self.scale,) = scales
+        self.bicubic = evaluation.Bicubic(self.scale)
         self.pictures = {
             name: crop_to_multiple(centre_crop(image, size), self.scale) for name, image in images
         }
@@ -64,16 +59,10 @@ class RestorationCache:
         It changes nothing here, so that it can run in another thread.
         """
         picture, method, sigma = key
-        hr, degradation = self.pictures[picture], Degradations.isotropic(sigma, self.scale)
-        with torch.inference_mode():
-            lr = degrade(hr[None], degradation, backend="fast")
-            if method == BICUBIC:
-                sr = resize_bicubic(lr, self.scale)[0]
-            else:
-                model = self.models[method]
-                given = {"degradations": degradation} if evaluation.is_told(model) else {}
-                sr = model(lr.to(evaluation.device_of(model)), **given)[0].float().cpu()
-            return data.to_uint8(quantise(sr)), evaluation.psnr_y(sr, hr, self.scale)
+        system = self.bicubic if method == BICUBIC else self.models[method]
+        degradation = Degradations.isotropic(sigma, self.scale)
+        hr, sr = evaluation.degrade_and_restore(system, self.pictures[picture], degradation)
+        return data.to_uint8(quantise(sr)), evaluation.psnr_y(sr, hr, self.scale)
 
     def keep(self, key: Key, result: tuple[Tensor, float]) -> None:
         """Keeps what restore gave; restored pictures of another picture than this are dropped."""

@@ -15,11 +15,12 @@ from torch import Tensor
 from dasrlib import evaluation, figures, paper
 from dasrlib.degradation import DegradationSpace
 from dasrlib.network import BlindSR
+from dasrlib.systems import short
 from dasrlib.widgets.base.controls import dropdown, slider
 from dasrlib.widgets.base.degradation_controls import SIZE
 from dasrlib.widgets.base.interactive_figure import InteractiveFigure, error_text
 from dasrlib.widgets.base.panels import Panel, first_frame, row_html
-from dasrlib.widgets.explorer.curves import Curves, curves_panel, styles, title
+from dasrlib.widgets.explorer.curves import Curves, curves_panel, styles
 from dasrlib.widgets.explorer.restoration_cache import BICUBIC, Key, RestorationCache, bundled
 
 HIGH = 5.0  # HR pixels: the supplement's widest unseen kernel
@@ -42,7 +43,7 @@ class _Explorer:
         self.ticks = {
             method: ipw.Checkbox(
                 True, description=self.name(method), indent=False,
-                layout=ipw.Layout(width="105px"), tooltip=f"show {title(method)}",
+                layout=ipw.Layout(width="105px"), tooltip=f"show {short(method)}",
             )
             for method in methods
         }  # fmt: skip
@@ -63,7 +64,7 @@ class _Explorer:
     # What is chosen
 
     def name(self, method: str) -> str:
-        return f"{self.looks[method].symbol} {title(method)}"
+        return f"{self.looks[method].symbol} {short(method)}"
 
     def chosen(self) -> list[str]:
         return [method for method, tick in self.ticks.items() if tick.value]
@@ -106,7 +107,7 @@ class _Explorer:
                 try:
                     result = self.cache.restore(key)
                 except Exception as error:  # of any type: the other models go on
-                    errors.append(f"{title(method)}, σ = {width:g}: {error_text(error)}")
+                    errors.append(f"{short(method)}, σ = {width:g}: {error_text(error)}")
                 else:
                     yield partial(self.settle, key, result)
             wanted = (self.curves(), sigma)
@@ -131,9 +132,7 @@ class _Explorer:
         own = {m: self.cache.curve(name, m) for m in chosen}
         found = [Curves(f"{name}, {w}×{h} pixels", {m: c for m, c in own.items() if c})]
         if self.kept is not None:
-            widths = [float(width) for width in self.kept["widths"]]
-            rows = {m: v for m, v in self.kept["measured"].items() if m in chosen}
-            means = {m: list(zip(widths, v, strict=True)) for m, v in rows.items()}
+            means = {m: c for m, c in self.kept["measured"].items() if m in chosen}
             found += [Curves(f"mean over {self.kept['dataset']}, stored run", means)]
         return found
 
@@ -156,7 +155,7 @@ class _Explorer:
             rows += (
                 f'<tr><td style="color:{self.looks[method].colour}" aria-hidden="true">'
                 f"{self.looks[method].symbol}</td>"
-                f'<td style="padding:0 10px 0 6px">{html.escape(title(method))}</td>'
+                f'<td style="padding:0 10px 0 6px">{html.escape(short(method))}</td>'
                 f'<td style="text-align:right">{value}</td></tr>'
             )
         return (
@@ -216,7 +215,7 @@ def ablation_explorer(
             used.
         models: by name, networks or names of bundled weights, of one scale; None for the bundled
             ones.
-        kept: the ablation's means, as ablation.Ablation.results gives them, drawn beside the
+        kept: the ablation's means, as ablation.AblationData holds them, drawn beside the
             picture's own curves. For the bundled models those of figures/ablation.json.
         sigma: where the slider starts, HR pixels in [0, 5].
         size: HR pixels.

@@ -25,7 +25,7 @@ def da_convolutions(model: BlindSR) -> list[DAConv]:
     """A network's DA convolutions, first to last; raises ValueError for Model 2, which has none."""
     found = [module for module in model.modules() if isinstance(module, DAConv)]
     if not found:
-        raise ValueError(f"{model.model} has no DA convolutions: choose another model's weights")
+        raise ValueError(f"{model.name} has no DA convolutions: choose another model's weights")
     return found
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dasrlib import paper
 from dasrlib.plots.style import PALETTE
+from dasrlib.systems import DEFAULT_WEIGHTS
 from dasrlib.widgets.base.controls import buttons, dropdown, show_if, slider
 from dasrlib.widgets.base.degradation_controls import SIZE
 from dasrlib.widgets.base.interactive_figure import InteractiveFigure
@@ -91,7 +92,7 @@ class _Controls:
 
 def kernel_mismatch(
     images: Sequence[tuple[str, Tensor]],
-    weights: str | Path | Sequence[str | Path] = "laptop/model4-x4-iso",
+    weights: str | Path | Sequence[str | Path] = DEFAULT_WEIGHTS,
     sigma: float = 1.4,
     assumed: float | None = None,
     layer: int = 1,

@@ -28,6 +28,7 @@ from dasrlib.degradation import degrade
 from dasrlib.network import BlindSR
 from dasrlib.plots.representation import MARKERS
 from dasrlib.plots.style import PALETTE
+from dasrlib.systems import DEFAULT_WEIGHTS
 from dasrlib.weights import load
 from dasrlib.widgets.base.controls import buttons
 from dasrlib.widgets.base.degradation_controls import (
@@ -144,11 +145,11 @@ def _load_models(weights: Weights | Sequence[Weights]) -> dict[str, BlindSR]:
     for given in several:
         # A copy, so that a network in training is neither switched nor followed.
         model = copy.deepcopy(given).cpu().eval() if isinstance(given, BlindSR) else load(given)
-        title = model.model if isinstance(given, BlindSR) else str(given)
-        if not model.blind:
+        title = model.name if isinstance(given, BlindSR) else str(given)
+        if model.needs != "nothing":
             raise ValueError(
-                f"{title} is non-blind, it needs the degradation as input: choose a blind model, "
-                "such as laptop/model4-x4-iso"
+                f"{title} is non-blind, it needs the {model.needs} as input: choose a blind "
+                f"model, such as {DEFAULT_WEIGHTS}"
             )
         models[title if title not in models else f"{title} ({len(models) + 1})"] = model
     scales = sorted({model.scale for model in models.values()})
@@ -159,7 +160,7 @@ def _load_models(weights: Weights | Sequence[Weights]) -> dict[str, BlindSR]:
 
 def representation_map(
     images: Pictures,
-    weights: Weights | Sequence[Weights] = "laptop/model4-x4-iso",
+    weights: Weights | Sequence[Weights] = DEFAULT_WEIGHTS,
     widths: Sequence[float] = WIDTHS,
 ) -> InteractiveFigure:
     """A map of representations of known degradations, and a picture that moves on it as sliders
