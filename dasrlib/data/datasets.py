@@ -76,7 +76,7 @@ def images(name: str | Path, limit: int | None = None) -> list[tuple[str, Tensor
         limit: how many to read, at least 1; by default all.
 
     Returns:
-        (name, image) pairs: the file's name without extension, and (3, H, W) float32 RGB in [0, 1].
+        For each picture its file's name without extension, and (3, H, W) float32 RGB in [0, 1].
 
     Raises:
         ValueError: the name is none of these, the limit is below 1, or a file is not a picture.

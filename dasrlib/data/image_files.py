@@ -81,7 +81,7 @@ def save_image(image: Tensor, path: str | Path) -> None:
     check_format(path, *image.shape[1:])
     if image.is_floating_point() and not torch.isfinite(image).all():
         raise ValueError(f"image for {path.name} holds NaN or infinity, expected values in [0, 1]")
-    if image.dtype != torch.uint8:  # no float copy of a very large picture: it would not fit
+    if image.dtype != torch.uint8:
         image = to_uint8(image.detach().float().clamp(0, 1))
     picture = Image.fromarray(image.cpu().permute(1, 2, 0).contiguous().numpy())
     kind = FORMATS[path.suffix.lower()]
