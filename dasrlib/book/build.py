@@ -216,9 +216,8 @@ def report(root: Path, out: Path, profile: str) -> int:
     if page.exists():
         print(f"\nread the book:          {page.resolve().as_uri()}")
     if dasr := shutil.which("dasr", path=str(Path(sys.executable).parent)):
-        print(
-            f"upscale a photograph:   {dasr.removeprefix(f'{Path.cwd()}{os.sep}')} upscale photo.jpg"
-        )
+        dasr = dasr.removeprefix(f"{Path.cwd()}{os.sep}")
+        print(f"upscale a photograph:   {dasr} upscale photo.jpg")
     return len(failed)
 
 
