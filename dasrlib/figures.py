@@ -38,12 +38,7 @@ def folder() -> Path:
 
 
 def read(path: str | Path) -> FigureRecord:
-    """The record in a figure's json: a path, or the name of a figure in `folder()`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not the record of a figure.
-    """
+    """The record in a figure's json: a path, or the name of a figure in `folder()`."""
     path = path if isinstance(path, Path) else folder() / f"{path}.json"
     try:
         return FigureRecord.from_json(path.read_text(encoding="utf-8"))
@@ -68,12 +63,9 @@ def show(
     alt: str,
     **run: Any,
 ) -> Figure:
-    """Draws data with the profile's name in a corner.
+    """Draw data with the profile's name in a corner; the arguments are those of `keep`.
 
-    Nothing is written, unless DASR_KEEP_FIGURES=1 asks for it and the profile's numbers mean
-    something.
-
-    The arguments are those of `keep`.
+    It is kept only if DASR_KEEP_FIGURES=1 asks for it and the profile's numbers mean something.
     """
     plumbing = _is_plumbing(profile)
     if os.environ.get("DASR_KEEP_FIGURES", "") not in ("", "0") and not plumbing:
@@ -95,29 +87,22 @@ def keep(
     datasets: Sequence[str] = (),
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes figures/NAME.json and draws NAME.png from it, in place of an older figure NAME.
+    """Write figures/NAME.json and draw NAME.png from it; returns the path of the json.
 
-    Less data never replaces more: where the older figure was measured on a data set that this one
-    lacks, or has more rows, the older one stays and a sentence says so.
+    Less data never replaces more: an older figure stays if it was measured on a data set that this
+    one lacks, or has more rows.
 
     Args:
-        name: the figure's name.
         draw: a function of dasrlib.plots, from data to a Figure.
         data: what is drawn; only what JSON can hold.
-        profile: that of the run; None where no profile set its sizes.
-        seed: of the run.
         made_by: the command that makes the figure, or the notebook, as "notebooks/NAME.ipynb".
         alt: what the figure shows, for a reader who does not see it.
         minutes: how long the run took; None for the minutes since dasrlib.figures was imported.
-        weights: the names of the weights that were loaded.
-        datasets: the names of the data sets that were measured on.
+        weights, datasets: the names of those that were loaded and measured on.
         provenance: where the run was; None for this machine's processor.
 
-    Returns:
-        The path of the json.
-
     Raises:
-        ValueError: the profile is plumbing, whose numbers mean nothing, or data has a NaN.
+        ValueError: the profile's numbers mean nothing, or data has a NaN.
     """
     if _is_plumbing(profile):
         raise ValueError(
@@ -157,7 +142,7 @@ def _what_is_lost(old: FigureRecord, new: FigureRecord) -> str:
 
 
 def redraw(path: str | Path) -> Path:
-    """The picture anew from its json alone; returns the png's path."""
+    """Draw the picture again from its json alone; returns the png's path."""
     path = Path(path)
     record = read(path)
     module, _, function = record.draw.partition(":")
