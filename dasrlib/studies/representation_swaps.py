@@ -40,8 +40,7 @@ def content_costs(model: BlindSR, pictures: Pictures, degradation: Degradations)
         with picture j's. It is 0 on the diagonal, and below 0 where the other one serves better.
 
     Raises:
-        ValueError: the model is of another scale, or is not blind: its representation depends on
-            the degradation alone, so that no picture's differs from another's.
+        ValueError: the model is of another scale, or not blind.
     """
     if model.needs != "nothing":
         raise ValueError(
@@ -71,7 +70,7 @@ def wrong_representations(
     """Kernel mismatch: PSNR-Y where the network assumes another kernel width than the true one
     (§4.2).
 
-    A blind model is handed the representation of the same picture degraded with the assumed width,
+    A blind model is given the representation of the same picture degraded with the assumed width,
     so that nothing but the degradation is wrong. Model 5 is given the assumed width.
 
     Args:
@@ -90,6 +89,5 @@ def wrong_representations(
         representations = [model.represent(_lr(model, hr, d), d) for d in wrong]
         for row, width in enumerate(true):
             lr = _lr(model, hr, Degradations.isotropic(width, model.scale))
-            for column, representation in enumerate(representations):
-                psnr[row, column] += _psnr(model, lr, representation, hr)
+            psnr[row] += torch.tensor([_psnr(model, lr, r, hr) for r in representations])
     return psnr / len(pictures)

@@ -19,11 +19,10 @@ def cut(picture: Tensor, top: int, left: int, patch: int, turn: int) -> Tensor:
 
 
 class PatchPairs:
-    """Draws pairs of patches from pictures that are held as uint8, where the patches are wanted.
+    """Draws pairs of patches from pictures, which are held as uint8.
 
     images: (name, (3, H, W)) pairs, uint8 or floats in [0, 1]. patch: in HR pixels. device: of the
-    patches; the pictures lie there too where half of its free memory holds them. Raises ValueError
-    for a picture smaller than a patch.
+    patches; the pictures lie there too if half of its free memory can hold them.
     """
 
     def __init__(self, images: Pictures, patch: int, device: torch.device | str = "cpu") -> None:
@@ -48,7 +47,7 @@ class PatchPairs:
             self.pixels[start : start + image.numel()] = to_uint8(image).flatten()
 
     def _storage_device(self, sizes: Tensor) -> torch.device:
-        """The device where the pictures fit there, else the CPU: then patches travel, as uint8."""
+        """The device if the pictures fit there, else the CPU: then patches travel, as uint8."""
         if self.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self.device)
             if int(sizes.sum()) > free // 2:
