@@ -17,9 +17,8 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from dasrlib.plots import bench
-from dasrlib.plots.da_conv import number_axes, signed_axes
-from dasrlib.plots.degradation import leave_room
-from dasrlib.plots.style import PALETTE, image_axes
+from dasrlib.plots.panels import number_axes, signed
+from dasrlib.plots.style import PALETTE, image_axes, leave_room
 
 READ, WRITTEN = PALETTE[0], PALETTE[4]
 
@@ -351,9 +350,9 @@ def compared(reference: Tensor, fused: Tensor) -> Figure:
     limit = float(reference.abs().max())
     error = fused - reference
     largest = max(float(error.abs().max()), 1e-12)
-    signed_axes(axes[0], reference, limit, "reference")
-    signed_axes(axes[1], fused, limit, "fused kernel")
-    signed_axes(axes[2], error, largest, f"difference, full colour at ±{largest:.1e}")
+    image_axes(axes[0], signed(reference, limit), "reference")
+    image_axes(axes[1], signed(fused, limit), "fused kernel")
+    image_axes(axes[2], signed(error, largest), f"difference, full colour at ±{largest:.1e}")
     return figure
 
 
