@@ -111,27 +111,22 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
     return model.eval().to(device)
 
 
-# The authors' names, and ours. Their fully connected modulation layers are 1×1 convolutions.
-_AUTHORS_NAMES = [
-    (r"^E\.encoder_q\.E\.", "encoder.features."),
-    (r"^E\.encoder_q\.mlp\.", "encoder.mlp."),
-    (r"^G\.head\.0\.", "sr.head."),
-    (r"^G\.compress\.", "sr.compress."),
-    (r"^G\.body\.(\d+)\.body\.(\d+)\.da_conv", r"sr.groups.\1.blocks.\2.da_conv"),
-    (r"^G\.body\.(\d+)\.body\.(\d+)\.conv", r"sr.groups.\1.blocks.\2.conv"),
-    (r"^G\.tail\.0\.(\d+)\.", r"sr.tail.\1."),
-]
-
-
 def _renamed(key: str, sizes: Sizes, tail_last: int) -> str | None:
     """Our name for a tensor of the authors', None for one that has no place here."""
-    key = key.replace(f"G.body.{sizes.groups}.", "sr.conv.")
-    key = re.sub(rf"^G\.body\.(\d+)\.body\.{sizes.blocks}\.", r"sr.groups.\1.conv.", key)
-    key = key.replace("G.tail.1.", f"sr.tail.{tail_last}.")
-    for pattern, ours in _AUTHORS_NAMES:
+    for pattern, ours in (
+        (rf"^G\.body\.{sizes.groups}\.", "sr.conv."),
+        (rf"^G\.body\.(\d+)\.body\.{sizes.blocks}\.", r"sr.groups.\1.conv."),
+        (r"^G\.body\.(\d+)\.body\.(\d+)\.", r"sr.groups.\1.blocks.\2."),
+        (r"^G\.tail\.1\.", f"sr.tail.{tail_last}."),
+        (r"^G\.tail\.0\.(\d+)\.", r"sr.tail.\1."),
+        (r"^G\.head\.0\.", "sr.head."),
+        (r"^G\.compress\.", "sr.compress."),
+        (r"^E\.encoder_q\.E\.", "encoder.features."),
+        (r"^E\.encoder_q\.mlp\.", "encoder.mlp."),
+        (r"\.ca\.conv_du\.", ".modulation."),
+        (r"(da_conv\d)\.conv\.", r"\1.mix."),
+    ):
         key = re.sub(pattern, ours, key)
-    key = key.replace(".ca.conv_du.", ".modulation.")
-    key = re.sub(r"(da_conv\d)\.conv\.", r"\1.mix.", key)
     return key if key.startswith(("sr.", "encoder.")) else None
 
 
@@ -148,7 +143,8 @@ def from_authors(state: dict[str, Tensor], scale: int) -> BlindSR:
             continue
         if ours == "encoder.features.0.weight":
             tensor = tensor * 255  # theirs sees 0..255, ours 0..1
-        tensor = tensor.flatten(1) if ".modulation." in ours else tensor
+        if ".modulation." in ours:  # theirs are 1×1 convolutions, ours linear layers
+            tensor = tensor.flatten(1)
         if ours not in expected or ours in renamed or tensor.shape != expected[ours].shape:
             strangers.append(key)
         else:

@@ -10,7 +10,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
 
 from dasrlib.plots.panels import picture_grid, pictures
 from dasrlib.plots.style import BESIDE, MARKERS, PALETTE, leave_room
@@ -27,7 +26,7 @@ READ_OUTS = {
 WIDTH_LABEL = "kernel width σ, HR pixels"
 
 
-def _boxes(flags: dict[str, Any]) -> list[str]:
+def _parts(flags: dict[str, Any]) -> list[str]:
     blind = flags["needs"] == "nothing"
     branches = "kernel + modulation" if flags["modulate"] else "kernel alone"
     convolution = f"DA convolutions:\n{branches}"
@@ -42,29 +41,19 @@ def _boxes(flags: dict[str, Any]) -> list[str]:
 
 
 def five_models(data: dict[str, Any]) -> Figure:
-    """The five models as five rows of boxes; what differs from Model 4 is coloured (§4.2).
+    """The five models as rows of a table; what differs from Model 4 is coloured (§4.2).
 
     data: by model, the fields of its ModelVariant as a dict.
     """
-    full = _boxes(data[FULL_METHOD])
-    figure, ax = plt.subplots(figsize=(10, 4.6))
-    lefts, widths = (1.1, 3.4, 6.0, 9.0), (1.9, 2.1, 2.5, 1.9)
-    heads = ("the representation R from", "computed by", "read by the SR network in", "trained on")
-    for left, width, head in zip(lefts, widths, heads, strict=True):
-        ax.text(left + width / 2, 0.75, head, ha="center", fontsize=9, color="0.35")
-    for row, (model, flags) in enumerate(data.items()):
-        ax.text(0.9, -row, short(model), ha="right", va="center", weight="bold")
-        for left, width, text, usual in zip(lefts, widths, _boxes(flags), full, strict=True):
-            colour = SAME if text == usual else CHANGED
-            corner = (left, -row - 0.3)
-            box = FancyBboxPatch(corner, width, 0.6, boxstyle="round,pad=0.05", fc=colour, ec="0.5")
-            ax.add_patch(box)
-            ax.text(left + width / 2, -row, text, ha="center", va="center", fontsize=9)
-        for left, width, following in zip(lefts, widths, lefts[1:], strict=False):
-            style = {"arrowstyle": "->", "color": "0.4"}
-            ax.annotate("", (following - 0.07, -row), (left + width + 0.07, -row), arrowprops=style)
-    ax.set(xlim=(0, 11.1), ylim=(-len(data) + 0.4, 1.0))
+    rows = [_parts(flags) for flags in data.values()]
+    full = _parts(data[FULL_METHOD])
+    colours = [[SAME if a == b else CHANGED for a, b in zip(r, full, strict=True)] for r in rows]
+    figure, ax = plt.subplots(figsize=(9, 3.6))
     ax.axis("off")
+    heads = ["representation R from", "computed by", "read by the SR network in", "trained on"]
+    table = ax.table(rows, colours, "center", [0.22, 0.2, 0.28, 0.2], [*map(short, data)],
+                     colLabels=heads, loc="center")  # fmt: skip
+    table.scale(1, 2.6)
     return figure
 
 
@@ -295,6 +284,6 @@ def tsne(data: dict[str, Any]) -> Figure:
     levels = [max(data["chance"][key], 0) for key in READ_OUTS]
     right.hlines(levels, places - 0.45, places + 0.45, "black", "--", lw=1.2, label="by chance")
     right.set_xticks(places, list(READ_OUTS.values()), fontsize=8)
-    right.set_title("read from pictures never seen")
+    right.set(title="read from pictures never seen", ylim=(0, 1.2))
     right.legend(fontsize=8, **BESIDE)
     return leave_room(figure)

@@ -206,7 +206,6 @@ def parameters(profile: Profile) -> dict[str, int]:
         }
 
 
-@torch.inference_mode()
 def _read(model: network.BlindSR, probe_set: ProbeSet) -> Mapping[str, float] | None:
     if model.needs != "nothing":
         return None

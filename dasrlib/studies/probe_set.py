@@ -52,6 +52,7 @@ class ProbeSet:
             owners = [name for name, _ in pictures] * len(degradations)
             self.questions[question] = (lr, labels, owners)
 
+    @torch.inference_mode()
     def score(self, represent: Represent) -> dict[str, float]:
         """By question, k-NN accuracy ("width") and R² ("width r2"), each 0..1 at best (§4.2).
 

@@ -103,8 +103,7 @@ def run_study(
                 encoder, log = train(recipe, plan, patches, space, seed, bar, dtype)
                 represent = _reader(encoder)
             spent = round((time.monotonic() - began) / 60, 2)
-            with torch.inference_mode():
-                scores = {which: probed.score(represent) for which, probed in probe_sets.items()}
+            scores = {which: probed.score(represent) for which, probed in probe_sets.items()}
             found = {"log": log, "minutes": spent, **scores, "provenance": known}
             rows[name] = {"title": title, **settings[name], **found}
             with atomic_write(paths[name]) as temporary:

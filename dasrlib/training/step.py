@@ -79,11 +79,8 @@ class Losses(NamedTuple):
 class Step:
     """One stage's update of the weights, and its Adam(0.9, 0.999) (§4.1).
 
-    Args:
-        learner: teaches the encoder; None for the models without L_degrad.
-        model: the network, in stage 2: everything on L_SR + L_degrad. None in stage 1: the encoder
-            alone on L_degrad.
-        dtype: of the autocast.
+    learner: None for the models without L_degrad. model: None in stage 1, which trains the encoder
+    alone. dtype: of the autocast.
     """
 
     def __init__(
