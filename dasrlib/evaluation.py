@@ -60,11 +60,7 @@ def ssim_y(sr: Tensor, hr: Tensor, shave: int) -> float:
     """SSIM on the Y channel with a Gaussian window of 11×11, σ 1.5; SR rounded to 8 bit (§4.1).
 
     Args:
-        sr, hr: (3, H, W) or (1, 3, H, W) in [0, 1].
-        shave: pixels of border left out on each side.
-
-    Returns:
-        At most 1.
+        sr, hr, shave: as in psnr_y.
 
     Raises:
         ValueError: as psnr_y, or fewer than 11×11 pixels are left after shaving.

@@ -47,20 +47,11 @@ def run_study(
 ) -> list[dict[str, Any]] | None:
     """Every recipe trained and scored, a file each in the folder; what is there is not done again.
 
-    Args:
-        folder: of the files.
-        profile: of the schedule.
-        images: (training, held-out) pictures.
-        test: pictures for the numbers to report.
-        noisy: §4.3's anisotropic kernels with noise instead of §4.2's isotropic ones.
-        seed: of each trial.
-        dtype: of the training.
-        minutes: start no further trial after this many.
-        progress: whether a bar is shown.
-
-    Returns:
-        None where the minutes were over before the last trial, else the rows: name, title, recipe,
-        schedule, seed, log, minutes, held_out and test (scores), provenance.
+    profile: of the schedule. images: (training, held-out) pictures. test: pictures for the numbers
+    to report. noisy: §4.3's anisotropic kernels with noise instead of §4.2's isotropic ones.
+    minutes: start no further trial after this many; the result is None if one is left. Else it is
+    the rows: name, title, recipe, schedule, seed, log, minutes, held_out and test (scores),
+    provenance.
     """
     started, device = time.monotonic(), here()
     plan, trials = schedule(profile), NOISY_TRIALS if noisy else TRIALS
@@ -105,9 +96,10 @@ def run_study(
             spent = round((time.monotonic() - began) / 60, 2)
             scores = {which: probed.score(represent) for which, probed in probe_sets.items()}
             found = {"log": log, "minutes": spent, **scores, "provenance": known}
-            rows[name] = {"title": title, **settings[name], **found}
+            text = json.dumps({"title": title, **settings[name], **found}, indent=1)
             with atomic_write(paths[name]) as temporary:
-                temporary.write_text(json.dumps(rows[name], indent=1) + "\n")
+                temporary.write_text(text + "\n")
+            rows[name] = json.loads(text)  # as a file has it: no tuples
     return [rows[name] for name in paths]
 
 

@@ -9,15 +9,6 @@ from dasrlib.acceleration.devices import to_device
 from dasrlib.data import Pictures, to_uint8
 
 
-def cut(picture: Tensor, top: int, left: int, patch: int, turn: int) -> Tensor:
-    """One patch by the definition: cut out (3, P, P), turned `turn` % 4 times, mirrored from 4 on.
-
-    PatchPairs.sample gives the same pixels, all patches of a batch at once.
-    """
-    turned = picture[:, top : top + patch, left : left + patch].rot90(turn % 4, dims=(-2, -1))
-    return turned.flip(-1) if turn >= 4 else turned
-
-
 class PatchPairs:
     """Draws pairs of patches from pictures, which are held as uint8.
 
@@ -55,10 +46,10 @@ class PatchPairs:
         return self.device
 
     def sample(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
-        """Two patches of each of B pictures, as `cut` defines them.
+        """Two patches of each of B pictures, which are drawn with replacement.
 
-        The pictures are drawn with replacement; both patches of a picture get the same one of the
-        eight flips and turns, as the released code flips the picture before it cuts.
+        Both patches of a picture get the same one of the eight turns: `turn` % 4 quarter turns, and
+        mirrored from 4 on. The released code flips the picture before it cuts.
         The generator is the CPU's, whatever the device: the same seed gives the same patches.
         Returns (B, 2, 3, P, P) in [0, 1], on the device.
         """
