@@ -99,10 +99,10 @@ def heat_map(ax: Axes, values: Any, texts: Any = None, **scale: Any) -> None:
     """A matrix as colours, with its numbers in the cells; texts: a format for each number."""
     values = np.asarray(values)
     shown = ax.imshow(values, **{"cmap": "cividis", **scale})
-    shares: Any = shown.norm(values)  # 0 for the lowest colour, 1 for the highest
+    light = shown.to_rgba(values)[..., :3] @ (0.3, 0.59, 0.11)  # 0 for black, 1 for white
     for (y, x), value in np.ndenumerate(values):
         text = (texts[y][x] if texts else "{:.2f}").format(value)
-        ink = "black" if shares[y, x] > 0.5 else "white"
+        ink = "black" if light[y, x] > 0.5 else "white"
         ax.text(x, y, text, ha="center", va="center", color=ink, fontsize=9)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)

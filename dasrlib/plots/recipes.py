@@ -144,7 +144,7 @@ def noise_accuracies(data: dict[str, Any], axes: Sequence[Any] = ()) -> Figure:
 def recipes(data: dict[str, Any]) -> Figure:
     """The whole study: accuracies, the two losses of MoCo's and the short recipe, and noise.
 
-    data: isotropic and noisy, rows of recipe_study.RecipeStudy.run, baselines first; batch,
+    data: isotropic and noisy, rows of recipe_study.run_study, baselines first; batch,
     queue and iterations, numbers; chance, of the k-NN, 0..1; test and held_out, what was probed.
     """
     figure = plt.figure(figsize=(12.5, 9.5))
