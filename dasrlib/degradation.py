@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -107,8 +108,8 @@ def quantise(images: Tensor) -> Tensor:
 class Degradations:
     """A batch of degradations, one per image, and the parameters they came from (§3.1).
 
-    They stay on the CPU, also where the images are on a GPU: `degrade` looks at their values, and
-    would wait for the GPU to read them.
+    Keep them on the CPU, also if the images are on a GPU: `degrade` reads `separable` and
+    `has_noise`, and for tensors on a GPU the first reading waits for it.
 
     Args:
         scale: s, 2, 3 or 4.
@@ -136,7 +137,12 @@ class Degradations:
         if not self.noise.is_cuda and not bool((self.noise >= 0).all()):
             raise ValueError(f"noise must not be negative, got {self.noise.min().item():g}")
 
-    @property
+    @cached_property
+    def has_noise(self) -> bool:
+        """Whether a noise level is above 0."""
+        return bool(self.noise.any())
+
+    @cached_property
     def separable(self) -> bool:
         """Whether each kernel is the outer product of a column and a row, as isotropic ones are."""
         columns, rows = self.kernels.sum(dim=-1)[:, :, None], self.kernels.sum(dim=-2)[:, None]
@@ -276,7 +282,7 @@ def degrade(
     else:
         lr = blur_downsample(hr, k, s, degradations.separable)
     # + n
-    if degradations.noise.any():
+    if degradations.has_noise:
         device = generator.device if generator is not None else lr.device
         n = torch.randn(lr.shape, generator=generator, device=device).to(lr)
         levels = to_device(degradations.noise, hr.device)

@@ -8,6 +8,7 @@ convolution reads R.
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ from dasrlib.systems import FULL_METHOD, ModelVariant, Needs, model_variant
 
 
 class DABlock(nn.Module):
-    """DA conv, 3×3 conv, DA conv, 3×3 conv, with LeakyReLU between them; plus the input."""
+    """DA conv, 3×3 conv, DA conv, 3×3 conv, with LeakyReLU between them; the input is added."""
 
     def __init__(self, variant: ModelVariant, sizes: Sizes) -> None:
         super().__init__()
@@ -58,7 +59,7 @@ class DABlock(nn.Module):
 
 
 class ResidualGroup(nn.Module):
-    """DA blocks, a 3×3 conv, plus the group's input."""
+    """DA blocks and a 3×3 conv; the group's input is added."""
 
     def __init__(self, variant: ModelVariant, sizes: Sizes) -> None:
         super().__init__()
@@ -178,10 +179,12 @@ def covering_patches(images: Tensor, side: int) -> Tensor:
     images: (B, C, H, W). side: of the patches, pixels. Returns (T, B, C, ≤ side, ≤ side), T patches
     of each picture.
     """
-    tops, lefts = (
-        [round(i * (length - side) / max(count - 1, 1)) for i in range(count)]
-        for length, count in ((n, -(-n // side)) for n in images.shape[-2:])
-    )
+
+    def starts(length: int) -> list[int]:
+        count = math.ceil(length / side)
+        return [round(i * (length - side) / max(count - 1, 1)) for i in range(count)]
+
+    tops, lefts = map(starts, images.shape[-2:])
     return torch.stack(
         [images[..., top : top + side, left : left + side] for top in tops for left in lefts]
     )

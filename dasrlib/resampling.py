@@ -52,7 +52,7 @@ def correlate(images: Tensor, weights: Tensor, stride: int = 1) -> Tensor:
     return out.view(b, c, *out.shape[-2:])
 
 
-def _cubic(x: Tensor) -> Tensor:
+def cubic(x: Tensor) -> Tensor:
     """Keys' cubic with a = −0.5, the interpolation kernel of MATLAB's imresize."""
     x = x.abs()
     inner = (1.5 * x - 2.5) * x**2 + 1
@@ -72,7 +72,7 @@ def resize_matrix(length: int, scale: float, device: torch.device) -> Tensor:
     centre = (torch.arange(out_length, dtype=torch.float64) + 0.5) / scale - 0.5
     first = torch.floor(centre - support / 2)
     taps = first[:, None] + torch.arange(math.ceil(support) + 2, dtype=torch.float64)
-    weights = stretch * _cubic((centre[:, None] - taps) * stretch)
+    weights = stretch * cubic((centre[:, None] - taps) * stretch)
     weights = weights / weights.sum(dim=1, keepdim=True)
     # MATLAB mirrors the picture at its borders. The authors' code repeats the border pixel, and
     # the reproduction is compared with the authors' code.

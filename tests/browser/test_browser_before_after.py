@@ -129,7 +129,7 @@ class BeforeAfter:
 def notebook(opened: Lab) -> Lab:
     opened.open("00_quickstart")
     for code in (
-        "# smoke, laptop, gpu or paper",
+        "set DASR_PROFILE to choose",
         "import matplotlib.pyplot",
         "photo = dict(data.images",
         "model = weights.load(",

@@ -43,7 +43,7 @@ def notebook(opened: Lab) -> Lab:
     opened.page.set_viewport_size({"width": 1400, "height": 1500})  # all of it is on a screenshot
     opened.open("03_da_convolution")
     for code in (
-        "# smoke, laptop, gpu or paper",
+        "set DASR_PROFILE to choose",
         "import matplotlib.pyplot",
         "ramp, spot = ",
         "photos = dict(data.images",

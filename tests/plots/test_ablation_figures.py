@@ -142,7 +142,8 @@ def test_tsne_shows_every_point_and_four_numbers_of_every_reader():
     assert bars == [[max(number, 0) for number in read] for read in numbers]
     assert words(right) == [f"{number:.2f}" for read in numbers for number in read]
     assert [group.get_label() for group in right.containers] == list(data["probes"])
-    levels = [float(line.get_segments()[0][0][1]) for line in right.collections]
+    (lines,) = right.collections
+    levels = [float(segment[0][1]) for segment in lines.get_segments()]
     assert levels == [0.25, 0.24, 0, 0]  # by chance, a line across each group
     for group in right.containers:
         for place, bar in enumerate(group):

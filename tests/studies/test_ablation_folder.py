@@ -60,7 +60,7 @@ class Minutes:
 
         def noted(run: Run, size: int, iteration: int):
             batch = sample(run, size, iteration)
-            self.batches[run.folder.path.name].append(batch)
+            self.batches[run.folder.name].append(batch)
             return batch
 
         for module in (training.run, ablation):
