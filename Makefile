@@ -13,6 +13,8 @@ STAMP       := $(VENV)/installed
 # environment: make bench VENV_PYTHON=python3
 READY       := $(if $(filter command,$(origin VENV_PYTHON)),,$(STAMP))
 
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+
 .DEFAULT_GOAL := help
 .PHONY: help env lab lint format test test-fast test-notebooks test-gpu prose bench figures report clean
 
@@ -32,16 +34,16 @@ env: $(STAMP)  ## make .venv with the tested versions (again when the dependenci
 lab: $(READY)  ## open JupyterLab on the notebooks
 	$(VENV_PYTHON) -m jupyterlab notebooks
 
-lint: $(READY)  ## check style, types and the notebooks' form; changes nothing
+lint: $(READY)  ## check style and types, and that notebooks have no outputs; changes nothing
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
-	$(VENV_PYTHON) -m dasrlib.book.notebook_form --check
+	$(VENV_PYTHON) -m nbstripout --keep-id --verify $(NOTEBOOKS)
 
-format: $(READY)  ## put code and notebooks into the form that lint asks for
+format: $(READY)  ## lay out the code, and strip the outputs from notebooks
 	$(VENV_PYTHON) -m ruff check --fix .
 	$(VENV_PYTHON) -m ruff format .
-	$(VENV_PYTHON) -m dasrlib.book.notebook_form
+	$(VENV_PYTHON) -m nbstripout --keep-id $(NOTEBOOKS)
 
 # A process per core; tests that share something costly, such as a browser, stay in one of them.
 PYTEST := $(VENV_PYTHON) -m pytest -n auto --dist loadgroup

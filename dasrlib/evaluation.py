@@ -13,21 +13,15 @@ from torch import Tensor, nn
 
 from dasrlib import data
 from dasrlib.data import crop_to_multiple
-from dasrlib.degradation import Degradations, check_scale, degrade, quantise, resize_bicubic
+from dasrlib.degradation import Degradations, degrade, quantise, resize_bicubic
 from dasrlib.network import BlindSR
+from dasrlib.paper import check_scale
 from dasrlib.records.run_record import Label, Measurement
 from dasrlib.systems import Needs
 
 
 def luminance(images: Tensor) -> Tensor:
-    """The Y channel of BT.601 in studio range, 16..235: what PSNR and SSIM are measured on (§4.1).
-
-    Args:
-        images: RGB, (..., 3, H, W) in [0, 1].
-
-    Returns:
-        (..., H, W), float64.
-    """
+    """RGB (..., 3, H, W) in [0, 1] -> Y (..., H, W) of BT.601 in 16..235, float64 (§4.1)."""
     r, g, b = images.double().unbind(-3)
     return 16 + 65.481 * r + 128.553 * g + 24.966 * b
 
@@ -67,11 +61,7 @@ def ssim_y(sr: Tensor, hr: Tensor, shave: int) -> float:
     """SSIM on the Y channel with a Gaussian window of 11×11, σ 1.5; SR rounded to 8 bit (§4.1).
 
     Args:
-        sr, hr: (3, H, W) or (1, 3, H, W) in [0, 1].
-        shave: pixels of border left out on each side.
-
-    Returns:
-        At most 1, which equal pictures reach.
+        sr, hr, shave: as in psnr_y.
 
     Raises:
         ValueError: as psnr_y, or fewer than 11×11 pixels are left after shaving.
@@ -82,16 +72,9 @@ def ssim_y(sr: Tensor, hr: Tensor, shave: int) -> float:
             f"{y_hr.shape[-2]}×{y_hr.shape[-1]} pixels are left after shaving: "
             "SSIM needs at least its window, 11×11"
         )
-    return float(
-        structural_similarity(
-            y_sr.squeeze(0).numpy(),
-            y_hr.squeeze(0).numpy(),
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-            data_range=255,
-        )
-    )
+    pictures = y_sr.squeeze(0).numpy(), y_hr.squeeze(0).numpy()
+    window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return float(structural_similarity(*pictures, data_range=255, **window))
 
 
 class System(Protocol):
@@ -121,10 +104,8 @@ class Bicubic:
 
 def device_of(system: object) -> torch.device:
     """Where a network's weights are; the CPU for a system without any."""
-    if isinstance(system, nn.Module):
-        for parameter in system.parameters():
-            return parameter.device
-    return torch.device("cpu")
+    parameters = system.parameters() if isinstance(system, nn.Module) else iter(())
+    return next((parameter.device for parameter in parameters), torch.device("cpu"))
 
 
 @torch.inference_mode()
@@ -135,17 +116,10 @@ def degrade_and_restore(
     generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Tensor]:
-    """One picture degraded, and what a system makes of it (§4.1).
+    """A picture (3, H, W) in [0, 1], cut to multiples of the scale, and its SR picture (§4.1).
 
-    Args:
-        system: a blind one is given the LR picture alone, another one also the degradation.
-        picture: HR, (3, H, W) in [0, 1]; its sides are cut to multiples of the scale.
-        degradation: one, of the system's scale.
-        generator: of the noise.
-        dtype: that a network computes in.
-
-    Returns:
-        The cut HR picture and the SR picture, both (3, H, W) on the CPU; SR is not clamped.
+    A blind system is given the LR picture alone, another one also the degradation. Both results are
+    on the CPU; SR is not clamped.
     """
     device = device_of(system)
     hr = crop_to_multiple(picture, degradation.scale)
@@ -194,12 +168,7 @@ def benchmark(
 def mean_by_degradation(
     rows: Iterable[Measurement[Label]], column: Literal["psnr", "ssim"] = "psnr"
 ) -> dict[Label, float]:
-    """The mean over the pictures for each degradation, in the order of benchmark's rows.
-
-    Args:
-        rows: of benchmark.
-        column: "psnr" in dB, or "ssim".
-    """
+    """The mean over the pictures for each degradation, in the order of benchmark's rows."""
     collected: dict[Label, list[float]] = {}
     for row in rows:
         collected.setdefault(row.degradation, []).append(getattr(row, column))
@@ -207,12 +176,7 @@ def mean_by_degradation(
 
 
 def isotropic_degradations(scale: int, widths: Sequence[float]) -> dict[float, Degradations]:
-    """Isotropic degradations without noise by kernel width, for benchmark (§4.2).
-
-    Args:
-        scale: 2, 3 or 4.
-        widths: σ in HR pixels, at least 0.
-    """
+    """Isotropic degradations without noise by kernel width σ in HR pixels, for benchmark (§4.2)."""
     return {float(width): Degradations.isotropic(width, scale) for width in widths}
 
 
@@ -225,15 +189,9 @@ def representations(
 ) -> tuple[Tensor, list[str], list[Label]]:
     """The representation of every picture under every degradation: what t-SNE maps show (§4.2).
 
-    Args:
-        model: its encoder's pooled output is read, not the MLP's embedding.
-        pictures: (name, (3, H, W) in [0, 1]) pairs.
-        degradations: one of each kind, by kernel width or by a word.
-        seed: of the noise.
-
-    Returns:
-        (N, 256) and, for each of the N = pictures × degradations, the picture's name and the
-        degradation's key.
+    Read is the encoder's pooled output, not the MLP's embedding. Returns (N, 256) and, for each of
+    the N = pictures × degradations, the picture's name and the degradation's key. seed: of the
+    noise.
     """
     model.eval()
     device = device_of(model)

@@ -38,12 +38,7 @@ def folder() -> Path:
 
 
 def read(path: str | Path) -> FigureRecord:
-    """The record in a figure's json: a path, or the name of a figure in `folder()`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not the record of a figure.
-    """
+    """The record in a figure's json: a path, or the name of a figure in `folder()`."""
     path = path if isinstance(path, Path) else folder() / f"{path}.json"
     try:
         return FigureRecord.from_json(path.read_text(encoding="utf-8"))
@@ -62,20 +57,17 @@ def show(
     draw: Draw,
     data: dict[str, Any],
     *,
-    profile: str,
+    profile: str | None,
     seed: int,
     made_by: str,
     alt: str,
     **run: Any,
 ) -> Figure:
-    """Draws data with the profile's name in a corner.
+    """Draw data with the profile's name in a corner; the arguments are those of `keep`.
 
-    Nothing is written, unless DASR_KEEP_FIGURES=1 asks for it and the profile's numbers mean
-    something.
-
-    The arguments are those of `keep`.
+    It is kept only if DASR_KEEP_FIGURES=1 asks for it and the profile's numbers mean something.
     """
-    plumbing = profiles.get(profile).is_plumbing
+    plumbing = _is_plumbing(profile)
     if os.environ.get("DASR_KEEP_FIGURES", "") not in ("", "0") and not plumbing:
         keep(name, draw, data, profile=profile, seed=seed, made_by=made_by, alt=alt, **run)
     return _drawn(draw, data, profile)
@@ -86,7 +78,7 @@ def keep(
     draw: Draw,
     data: dict[str, Any],
     *,
-    profile: str,
+    profile: str | None,
     seed: int,
     made_by: str,
     alt: str,
@@ -95,30 +87,24 @@ def keep(
     datasets: Sequence[str] = (),
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes figures/NAME.json and draws NAME.png from it, in place of an older figure NAME.
+    """Write figures/NAME.json and draw NAME.png from it; returns the path of the json.
 
-    Less data never replaces more: where the older figure was measured on a data set that this one
-    lacks, or has more rows, the older one stays and a sentence says so.
+    Less data never replaces more: an older figure stays if it was measured on a data set that this
+    one lacks, or has more rows.
 
     Args:
-        name: the figure's name.
         draw: a function of dasrlib.plots, from data to a Figure.
         data: what is drawn; only what JSON can hold.
-        profile, seed: those of the run.
         made_by: the command that makes the figure, or the notebook, as "notebooks/NAME.ipynb".
         alt: what the figure shows, for a reader who does not see it.
         minutes: how long the run took; None for the minutes since dasrlib.figures was imported.
-        weights: the names of the weights that were loaded.
-        datasets: the names of the data sets that were measured on.
+        weights, datasets: the names of those that were loaded and measured on.
         provenance: where the run was; None for this machine's processor.
 
-    Returns:
-        The path of the json.
-
     Raises:
-        ValueError: the profile is plumbing, whose numbers mean nothing, or data has a NaN.
+        ValueError: the profile's numbers mean nothing, or data has a NaN.
     """
-    if profiles.get(profile).is_plumbing:
+    if _is_plumbing(profile):
         raise ValueError(
             f"the numbers of the {profile} profile mean nothing and are not kept: choose another"
         )
@@ -156,7 +142,7 @@ def _what_is_lost(old: FigureRecord, new: FigureRecord) -> str:
 
 
 def redraw(path: str | Path) -> Path:
-    """The picture anew from its json alone; returns the png's path."""
+    """Draw the picture again from its json alone; returns the png's path."""
     path = Path(path)
     record = read(path)
     module, _, function = record.draw.partition(":")
@@ -170,10 +156,15 @@ def redraw(path: str | Path) -> Path:
     return png
 
 
-def _drawn(draw: Draw, data: dict[str, Any], profile: str) -> Figure:
+def _is_plumbing(profile: str | None) -> bool:
+    return profile is not None and profiles.get(profile).is_plumbing
+
+
+def _drawn(draw: Draw, data: dict[str, Any], profile: str | None) -> Figure:
     with plt.rc_context(RC):
         figure = draw(data)
-        plumbing = ": plumbing only, the numbers mean nothing"
-        mark = f"profile {profile}{plumbing if profiles.get(profile).is_plumbing else ''}"
-        figure.text(0.995, 0.005, mark, ha="right", va="bottom", fontsize=7, color="0.45")
+        if profile is not None:
+            plumbing = ": plumbing only, the numbers mean nothing"
+            mark = f"profile {profile}{plumbing if _is_plumbing(profile) else ''}"
+            figure.text(0.995, 0.005, mark, ha="right", va="bottom", fontsize=7, color="0.45")
     return figure

@@ -18,13 +18,11 @@ from dasrlib.degradation import quantise
 from dasrlib.network import BlindSR
 from dasrlib.systems import DEFAULT_WEIGHTS
 
-# LR pixels that are read around a tile. The network can see further, a pixel for every 3×3
-# convolution (30 for the laptop profile, 109 for the paper's), but in the bundled network pixels
-# more than 16 away change the result by at most 0.002 grey levels (4 pictures of Set14 in tiles of
-# 48; 0.05 with 12, 1.2 with 8).
+# LR pixels that are read around a tile. The network sees further (30 in the laptop profile, 109 in
+# the paper's), but in the bundled one pixels more than 16 away change the result by at most 0.002
+# grey levels (4 pictures of Set14 in tiles of 48; 0.05 with 12, 1.2 with 8).
 TILE_OVERLAP = 16
-# LR pixels of the largest picture that is computed in one piece by default, in 1.3 GB. No LR
-# picture of the benchmarks is larger.
+# LR pixels of the largest picture that is computed in one piece by default, in 1.3 GB.
 WHOLE_PICTURE = 600 * 600
 # The side of the tiles of a larger picture, in LR pixels. For 600×600 the bundled network needs, on
 # one core in float32: 16 s and 0.2 GB in tiles of 96, 15 s and 0.35 GB in 192, 14 s and 0.45 GB in
@@ -52,19 +50,16 @@ class TileSpan(NamedTuple):
         return slice(scale * self.start, scale * self.end)
 
 
+Box = tuple[TileSpan, TileSpan]  # rows and columns
+
+
 class TileStep(NamedTuple):
-    """A step of upscale_tiles: one more tile has been encoded, or upscaled.
+    """A step of upscale_tiles: one more tile has been encoded, or upscaled."""
 
-    Attributes:
-        done: the share of the work that is done, in (0, 1].
-        rows, columns: the SR pixels of the tile.
-        picture: (3, rows, columns) in [0, 1], rounded to 8 bits; None if the tile was encoded only.
-    """
-
-    done: float
-    rows: slice
+    done: float  # the share of the work that is done, in (0, 1]
+    rows: slice  # the SR pixels of the tile
     columns: slice
-    picture: Tensor | None
+    picture: Tensor | None  # (3, rows, columns), rounded to 8 bits; None if encoded only
 
 
 def _spans(length: int, tile: int) -> list[TileSpan]:
@@ -83,8 +78,7 @@ def upscale(
 ) -> Tensor:
     """Upscale a picture by a blind network, which encodes the degradation itself (§3.2).
 
-    All tiles get the same representation, the mean of theirs. On hardware with fast bfloat16 the
-    result differs from float32 by a quarter of a grey level, 0.002 dB.
+    All tiles get the same representation, the mean of theirs.
 
     Args:
         image: a file, or (3, H, W) in [0, 1], each side at least 3 pixels.
@@ -127,17 +121,9 @@ def upscale_tiles(
 ) -> Iterator[TileStep]:
     """The steps of `upscale`, each computed when the iterator is asked for it.
 
-    All tiles are encoded before the first is upscaled. To cancel, stop iterating.
-
-    Args:
-        lr: (3, H, W) in [0, 1], or uint8, a quarter of the memory.
-        model: a blind network.
-        tile, dtype: see `upscale`.
-        priority_point: called before each tile; returns the LR pixel (y, x) that the next tile
-            should be nearest to. By default the tiles go from the top down.
-
-    Raises:
-        ValueError: as `upscale` raises it, before the first step.
+    All tiles are encoded before the first is upscaled. What `upscale` refuses is refused before the
+    first step. lr may also be uint8. priority_point is called before each tile, and returns the LR
+    pixel (y, x) that the next tile should be nearest to; by default they go from the top down.
     """
     if model.needs != "nothing":
         raise ValueError(
@@ -155,15 +141,14 @@ def upscale_tiles(
         raise ValueError(f"tile must be at least 32 LR pixels, got {tile}")
     model.eval()
     side = tile or (max(h, w) if h * w <= WHOLE_PICTURE else TILE)
-    return _steps(
-        model, lr, [(y, x) for y in _spans(h, side) for x in _spans(w, side)], priority_point, dtype
-    )
+    boxes = [(y, x) for y in _spans(h, side) for x in _spans(w, side)]
+    return _steps(model, lr, boxes, priority_point, dtype)
 
 
 def _steps(
     model: BlindSR,
     lr: Tensor,
-    boxes: list[tuple[TileSpan, TileSpan]],
+    boxes: list[Box],
     priority_point: Callable[[], tuple[float, float]] | None,
     dtype: torch.dtype | None,
 ) -> Iterator[TileStep]:
@@ -177,10 +162,8 @@ def _steps(
 
     def computed(function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
         # Entered for each step: over a yield, the modes would also apply to the caller's code.
-        with (
-            torch.inference_mode(),
-            torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
-        ):
+        mixed = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+        with torch.inference_mode(), mixed:
             return function(*inputs)
 
     areas, vectors = [], []
@@ -201,7 +184,7 @@ def _steps(
         yield TileStep(done, y.own_part_in_picture(s), x.own_part_in_picture(s), own)
 
 
-def _nearest(boxes: list[tuple[TileSpan, TileSpan]], row: float, column: float) -> int:
+def _nearest(boxes: list[Box], row: float, column: float) -> int:
     def distance(index: int) -> float:
         y, x = boxes[index]
         return math.hypot((y.start + y.end) / 2 - row, (x.start + x.end) / 2 - column)

@@ -23,20 +23,10 @@ BUNDLED = Path(__file__).parent / "bundled"
 
 
 def save(model: BlindSR, path: str | Path, record: RunRecord | None = None) -> Path:
-    """Writes a network as safetensors in fp16, whole or not at all.
+    """Writes a network as safetensors in fp16, whole or not at all; returns the path.
 
-    The file itself says which network it holds, so that `load` needs nothing else.
-
-    Args:
-        model: the network.
-        path: ends in .safetensors.
-        record: how it was trained; goes into a .json beside it.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: the path has another ending.
+    The file itself says which network it holds, so that `load` needs nothing else. The record, of
+    how it was trained, goes into a .json beside it.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -61,16 +51,13 @@ def save(model: BlindSR, path: str | Path, record: RunRecord | None = None) -> P
 
 def catalogue() -> dict[str, RunRecord]:
     """The bundled networks by name, each with the record of its training."""
-    return {
-        path.relative_to(BUNDLED).with_suffix("").as_posix(): RunRecord.read(
-            path.with_suffix(".json")
-        )
-        for path in sorted(BUNDLED.rglob("*.safetensors"))
-    }
+    files = sorted(BUNDLED.rglob("*.safetensors"))
+    names = [path.relative_to(BUNDLED).with_suffix("").as_posix() for path in files]
+    return {name: RunRecord.read(BUNDLED / f"{name}.json") for name in names}
 
 
 def find(name: str | Path) -> Path:
-    """The file of bundled weights, or of a .safetensors path; raises what `load` raises."""
+    """The file of bundled weights, or of a .safetensors path."""
     if Path(name).suffix == ".safetensors":
         if Path(name).is_file():
             return Path(name)
@@ -98,18 +85,14 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
     path = find(name)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = (file.metadata() or {}).get("dasrlib")
-            if metadata is None:
-                raise ValueError(
-                    f"{path} holds no dasrlib network: its header does not describe one"
-                )
-            description = json.loads(metadata)
+            header = (file.metadata() or {}).get("dasrlib")
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} has a damaged header: {error}") from error
+    if header is None:
+        raise ValueError(f"{path} holds no dasrlib network: its header does not describe one")
     try:
+        description = json.loads(header)
         # The initial weights are drawn at random; the caller's random state stays as it was.
         with torch.random.fork_rng(devices=[]):
             model = BlindSR(
@@ -128,40 +111,27 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
     return model.eval().to(device)
 
 
-# The authors' names, and ours. Their fully connected modulation layers are 1×1 convolutions.
-_AUTHORS_NAMES = [
-    (r"^E\.encoder_q\.E\.", "encoder.features."),
-    (r"^E\.encoder_q\.mlp\.", "encoder.mlp."),
-    (r"^G\.head\.0\.", "sr.head."),
-    (r"^G\.compress\.", "sr.compress."),
-    (r"^G\.body\.(\d+)\.body\.(\d+)\.da_conv", r"sr.groups.\1.blocks.\2.da_conv"),
-    (r"^G\.body\.(\d+)\.body\.(\d+)\.conv", r"sr.groups.\1.blocks.\2.conv"),
-    (r"^G\.tail\.0\.(\d+)\.", r"sr.tail.\1."),
-]
-
-
 def _renamed(key: str, sizes: Sizes, tail_last: int) -> str | None:
     """Our name for a tensor of the authors', None for one that has no place here."""
-    key = key.replace(f"G.body.{sizes.groups}.", "sr.conv.")
-    key = re.sub(rf"^G\.body\.(\d+)\.body\.{sizes.blocks}\.", r"sr.groups.\1.conv.", key)
-    key = key.replace("G.tail.1.", f"sr.tail.{tail_last}.")
-    for pattern, ours in _AUTHORS_NAMES:
+    for pattern, ours in (
+        (rf"^G\.body\.{sizes.groups}\.", "sr.conv."),
+        (rf"^G\.body\.(\d+)\.body\.{sizes.blocks}\.", r"sr.groups.\1.conv."),
+        (r"^G\.body\.(\d+)\.body\.(\d+)\.", r"sr.groups.\1.blocks.\2."),
+        (r"^G\.tail\.1\.", f"sr.tail.{tail_last}."),
+        (r"^G\.tail\.0\.(\d+)\.", r"sr.tail.\1."),
+        (r"^G\.head\.0\.", "sr.head."),
+        (r"^G\.compress\.", "sr.compress."),
+        (r"^E\.encoder_q\.E\.", "encoder.features."),
+        (r"^E\.encoder_q\.mlp\.", "encoder.mlp."),
+        (r"\.ca\.conv_du\.", ".modulation."),
+        (r"(da_conv\d)\.conv\.", r"\1.mix."),
+    ):
         key = re.sub(pattern, ours, key)
-    key = key.replace(".ca.conv_du.", ".modulation.")
-    key = re.sub(r"(da_conv\d)\.conv\.", r"\1.mix.", key)
     return key if key.startswith(("sr.", "encoder.")) else None
 
 
 def from_authors(state: dict[str, Tensor], scale: int) -> BlindSR:
-    """The full network with the tensors of the authors' checkpoint (§3.2).
-
-    Args:
-        state: tensors under the authors' names.
-        scale: 2, 3 or 4.
-
-    Raises:
-        ValueError: tensors are missing, or have another shape or name.
-    """
+    """The full network with the tensors of the authors' checkpoint, by their names (§3.2)."""
     sizes = Sizes()
     model = BlindSR(scale, sizes)
     expected = model.state_dict()
@@ -173,7 +143,8 @@ def from_authors(state: dict[str, Tensor], scale: int) -> BlindSR:
             continue
         if ours == "encoder.features.0.weight":
             tensor = tensor * 255  # theirs sees 0..255, ours 0..1
-        tensor = tensor.flatten(1) if ".modulation." in ours else tensor
+        if ".modulation." in ours:  # theirs are 1×1 convolutions, ours linear layers
+            tensor = tensor.flatten(1)
         if ours not in expected or ours in renamed or tensor.shape != expected[ours].shape:
             strangers.append(key)
         else:
@@ -196,7 +167,7 @@ def load_authors(path: str | Path, scale: int) -> BlindSR:
 
     Args:
         path: of a model_600.pt.
-        scale: 2, 3 or 4: that of the checkpoint.
+        scale: of the checkpoint.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 import dasrlib
-from dasrlib.book import substitutions
+from dasrlib import figures
+from dasrlib.book import results
 
 project = "dasrlib"
 author = "dasrlib contributors"
@@ -27,14 +28,24 @@ exclude_patterns = ["html", "doctrees", "jupyter_execute"]
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_ipywidgets_js = {}
-myst_enable_extensions = ["amsmath", "dollarmath", "html_image", "substitution"]
+myst_enable_extensions = ["amsmath", "dollarmath", "html_image"]
 myst_heading_anchors = 3
-# The numbers in the pages; run.json is what dasrlib.book.build keeps of the run.
 HERE = Path(__file__).parent
-myst_substitutions = {
-    **substitutions.substitutions(HERE / "figures"),
-    **substitutions.of_run(json.loads((HERE / "run.json").read_text(encoding="utf-8"))),
-}
+# run.json is what dasrlib.book.build keeps of the run.
+RUN = json.loads((HERE / "run.json").read_text(encoding="utf-8"))
+VARIABLES = results.variables(figures.read_all(HERE / "figures"), RUN)
+
+
+def fill_in(app, page, source):
+    """Sphinx's call for every page: the numbers of the hand-written ones."""
+    if (HERE / f"{page}.md").parent == HERE:
+        source[0] = results.fill_in(source[0], VARIABLES)
+
+
+def setup(app):
+    """Sphinx's call at its start."""
+    app.connect("source-read", fill_in)
+
 
 html_theme = "sphinx_book_theme"
 html_title = "DASR, section by section"

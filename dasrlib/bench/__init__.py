@@ -1,5 +1,4 @@
-"""How fast the heart of DASR runs on this machine, every way of computing it beside the released
-one.
+"""How fast the core of DASR runs on this machine: the authors' way and ours, side by side.
 
 `run` measures and gives a record, `table` makes text of it, `save` keeps it as
 figures/bench-DEVICE.json with the roofline figure drawn from it.
@@ -18,19 +17,20 @@ import torch
 from tqdm.auto import tqdm
 
 from dasrlib import errors, figures
-from dasrlib.bench import cases, networks, peaks
-from dasrlib.bench.measure import BUDGETS, QUICK, Case, rows_of, tf32
+from dasrlib.acceleration.devices import here
+from dasrlib.bench import cases, networks
+from dasrlib.bench.measure import WORKLOADS, Case, Workload, peaks, rows_of, tf32
 from dasrlib.plots import bench as plots
 from dasrlib.records import provenance
 
-GROUPS: dict[str, Callable[[torch.device, bool], Iterator[Case]]] = {
+GROUPS: dict[str, Callable[[torch.device, Workload], Iterator[Case]]] = {
     "grouped_conv": cases.grouped_conv,
     "da_conv": cases.da_conv,
     "blur": cases.blur,
     "training": networks.training_step,
-    "inference": networks.enlargement,
+    "inference": networks.inference,
 }
-# Of a device's name: who makes it and how it is packed tell machines no better apart.
+# Words of a device's name that do not tell machines apart: the maker and the packaging.
 _NOISE = re.compile(
     r"\((r|tm|c)\)|@.*|\b(nvidia|amd|intel|geforce|tesla|cpu|processor|\d+-core|\d+gb|"
     r"hbm\w*|pcie|sxm\d*|nvl)\b"
@@ -43,8 +43,8 @@ def slug(name: str) -> str:
 
 
 def _check(name: str) -> torch.device:
-    if name not in BUDGETS:
-        raise ValueError(errors.unknown_name_message("device", name, BUDGETS))
+    if name not in ("cpu", "cuda"):
+        raise ValueError(errors.unknown_name_message("device", name, ("cpu", "cuda")))
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("there is no CUDA device on this machine: measure with --device cpu")
     if name == "cuda" and os.environ.get("TRITON_INTERPRET") == "1":
@@ -56,29 +56,28 @@ def _check(name: str) -> torch.device:
 
 
 def run(device: str | None = None, only: str | None = None, quick: bool = False) -> dict[str, Any]:
-    """Everything measured, or the group `only`, as a record that json can hold.
+    """Checks and measures everything, or the group `only` of GROUPS.
 
     device: "cpu" or "cuda", by default the GPU where there is one. quick: tiny sizes and two
-    rounds, to see that it runs; the numbers mean nothing. Returns ceilings (copy in bytes a second,
-    matmul by dtype in operations a second), rows (see measure.rows_of; and bandwidth, their bytes
-    over their median as a fraction of copy), seed, minutes and provenance. Raises ValueError for an
-    unknown group, and for a device that is not here.
+    rounds, to see that it runs; the numbers mean nothing. Returns a record that JSON can hold:
+    "ceilings" (measure.peaks), "rows" (measure.rows_of, and "bandwidth", their bytes over their
+    median as a fraction of the copy speed), "quick", "seed", "minutes" and "provenance". Raises
+    ValueError for an unknown group, and for a device that this machine does not have.
     """
-    chosen = _check(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    chosen = _check(device or here().type)
     if only is not None and only not in GROUPS:
         raise ValueError(errors.unknown_name_message("group", only, GROUPS))
-    budget = QUICK if quick else BUDGETS[chosen.type]
-    started, seed = time.monotonic(), torch.seed()  # fresh: what is checked is never the same
+    work = WORKLOADS["quick" if quick else chosen.type]
+    started, seed = time.monotonic(), torch.seed()  # a new seed: the inputs are never the same
     rows: list[dict[str, Any]] = []
     with tf32(False), tqdm(unit=" cases") as bar:
         bar.set_description_str("ceilings")
-        limits = peaks.measure(chosen, budget, quick)
-        for group, make in GROUPS.items():
-            if only in (None, group):
-                for case in make(chosen, quick):
-                    bar.set_description_str(f"{case.what}, {case.size}")
-                    rows += rows_of(case, chosen, budget)
-                    bar.update()
+        limits = peaks(chosen, work)
+        for group in [only] if only else GROUPS:
+            for case in GROUPS[group](chosen, work):
+                bar.set_description_str(f"{case.what}, {case.size}")
+                rows += [{"group": group, **row} for row in rows_of(case, chosen, work)]
+                bar.update()
     for row in rows:
         known = row["seconds"] and row["bytes"]
         row["bandwidth"] = row["bytes"] / row["seconds"][1] / limits["copy"] if known else None
@@ -92,26 +91,20 @@ def run(device: str | None = None, only: str | None = None, quick: bool = False)
     }
 
 
-def _duration(seconds: float) -> str:
-    units = {"s ": 1.0, "ms": 1e-3, "µs": 1e-6}
-    unit = next((name for name, size in units.items() if seconds >= size), "µs")
-    return f"{seconds / units[unit]:.3g} {unit}"
-
-
 def _cells(row: dict[str, Any]) -> str:
     if row["seconds"] is None:
         return f"  {row['refused']}"
     lower, median, upper = row["seconds"]
     spread = f"± {50 * (upper - lower) / median:.0f} %"
     ratio = f"{row['ratio']:.2f} ×" if row["ratio"] else ""
-    copy = f"{100 * row['bandwidth']:.0f} %" if row["bandwidth"] else ""
+    copy = f"{row['bandwidth']:.0%}" if row["bandwidth"] else ""
     peak = f"{row['peak_bytes'] / 2**20:,.0f} MiB" if row["peak_bytes"] is not None else ""
-    return f"{_duration(median):>10s} {spread:>8s} {ratio:>9s} {copy:>7s} {peak:>12s}"
+    return f"{1000 * median:7.3g} ms {spread:>8s} {ratio:>9s} {copy:>7s} {peak:>12s}"
 
 
 def table(record: dict[str, Any]) -> str:
-    """The record as text: for each way the median, half the distance of the quartiles, how many
-    times faster it is than the first way, the fraction of the copy bandwidth, the peak memory."""
+    """The record as text: for each variant the median, half the distance of the quartiles, how many
+    times faster than the first variant, the fraction of the copy speed, and the peak memory."""
     limits, lines = record["ceilings"], []
     products = ", ".join(f"{v / 1e12:.3g} TFLOP/s {k}" for k, v in limits["matmul"].items())
     lines.append(f"{record['provenance']['device']}, {record['provenance']['threads']} threads")
@@ -125,28 +118,24 @@ def table(record: dict[str, Any]) -> str:
         if title != before:
             lines += ["", f"{title:51s}{heading}"]
             before = title
-        lines.append(
-            f"  {row['variant']:24s} {row['dtype']:9s} {row['layout']:13s} {_cells(row)}".rstrip()
-        )
+        start = f"  {row['variant']:24s} {row['dtype']:9s} {row['layout']:13s}"
+        lines.append(f"{start} {_cells(row)}".rstrip())
     return "\n".join(lines)
 
 
 def save(record: dict[str, Any]) -> Path:
     """Keeps a record as figures/bench-DEVICE.json and draws the png beside it; returns the json.
 
-    Raises ValueError for a quick record, which means nothing.
+    Raises ValueError for a quick record, whose numbers mean nothing.
     """
     if record["quick"]:
         raise ValueError("a quick run means nothing and is not kept: leave --quick out")
+    device = record["provenance"]["device"]
     return figures.keep(
-        f"bench-{slug(record['provenance']['device'])}",
+        f"bench-{slug(device)}",
         plots.roofline,
-        {
-            "device": record["provenance"]["device"],
-            "ceilings": record["ceilings"],
-            "rows": record["rows"],
-        },
-        profile="paper",
+        {"device": device, "ceilings": record["ceilings"], "rows": record["rows"]},
+        profile=None,
         seed=record["seed"],
         made_by="dasr bench",
         alt="Operations a second over operations a byte under this machine's roof: a column for "

@@ -1,134 +1,132 @@
-"""Ways of one operator on tensors: cast, checked against float64, timed out of the cache."""
+"""A variant of one operator on tensors: cast, checked against float64, timed out of the cache."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dasrlib.bench.measure import TOLERANCES, Check, Repeat, Tensors, peak_of, poisoned_memory
+from dasrlib.bench import measure
+from dasrlib.bench.measure import Check, Tensors, TimedCall, Variant
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-
-
-def name_of(dtype: torch.dtype) -> str:
-    """ "float32" for torch.float32."""
-    return str(dtype).removeprefix("torch.")
+# The largest relative error against float64 on the same inputs.
+TOLERANCES = {
+    # Sums of some hundred products stay under 1e-6. One product in tf32 is off by 3e-4, and tf32
+    # is not float32.
+    "float32": 1e-4,
+    # 8 bits: rounding the result alone costs 2e-3, and the authors' way rounds four times.
+    "bfloat16": 1e-2,
+    # 11 bits, an eighth of that, with the same limit.
+    "float16": 1e-2,
+}
 
 
 def cache_bytes(device: torch.device) -> int:
-    """The last level's cache; of a processor a common size, since none tells its own everywhere."""
+    """The last level's cache; of a processor a common size, since not every system says it."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).L2_cache_size
     return 32 << 20
 
 
-def with_gradients(function: Callable[..., Tensor], leaves: int) -> Callable[..., Tensors]:
-    """The function's result followed by the gradients for its first `leaves` inputs.
-
-    What it gives takes the gradient for the result before the inputs.
-    """
-
-    def both(upstream: Tensor, *inputs: Any) -> Tensors:
-        wanted = [tensor.detach().requires_grad_() for tensor in inputs[:leaves]]
-        out = function(*wanted, *inputs[leaves:])
-        return (out.detach(), *torch.autograd.grad(out, wanted, upstream))
-
-    return both
-
-
-def alone(function: Callable[..., Tensor]) -> Callable[..., Tensors]:
-    """The function, its result in a tuple of one and without a graph for gradients."""
+def forward_only(function: Callable[..., Tensor]) -> Callable[..., Tensors]:
+    """The function without gradients, its result in a tuple of one."""
 
     def forward(*inputs: Any) -> Tensors:
-        with torch.no_grad():
+        with torch.inference_mode():
             return (function(*inputs),)
 
     return forward
 
 
-@dataclass
-class Operator:
-    """A way of computing tensors from tensors.
+def forward_and_grads(function: Callable[..., Tensor]) -> Callable[..., Tensors]:
+    """From the gradient of the result and the inputs: the result, and the inputs' gradients."""
 
-    function, exact: the way and the definition of right, from the drawn inputs to tensors; exact is
-    called in float64. draw: fresh random inputs in float32 on the device; the first is a map, and
-    it and the others of its height and width get the layout. in_graph: timed as a CUDA graph, where
-    the time is the GPU's; else that of calls one after the other, with what launching them takes.
+    def both(upstream: Tensor, *inputs: Tensor) -> Tensors:
+        leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+        out = function(*leaves)
+        return (out.detach(), *torch.autograd.grad(out, leaves, upstream))
+
+    return both
+
+
+def operator(
+    name: str,
+    function: Callable[..., Tensors],
+    exact: Callable[..., Tensors],
+    draw: Callable[[], tuple[Any, ...]],
+    device: torch.device,
+    dtype: str = "float32",
+    layout: str = "contiguous",
+    *,
+    tolerance: float | None = None,
+    cast: bool = True,
+    captured: bool = True,
+    most_sets: int = 32,
+) -> Variant:
+    """A variant that computes tensors from tensors.
+
+    function, exact: the variant and the right result, called in float64. draw: random inputs in
+    float32 on the device; the first is a map, and it and others of its height and width get the
+    layout. cast: the inputs to the dtype. captured: on a GPU, timed as a CUDA graph, without the
+    time of the launches. most_sets: of inputs that are held.
     """
+    number = measure.number_of(dtype) if cast else torch.float32
 
-    name: str
-    function: Callable[..., Tensors]
-    exact: Callable[..., Tensors]
-    draw: Callable[[], tuple[Any, ...]]
-    device: torch.device
-    number: torch.dtype = torch.float32
-    layout: str = "contiguous"
-    tolerance: float = 0.0
-    in_graph: bool = True
-    dtype: str = field(init=False)
+    def inputs() -> tuple[Any, ...]:
+        drawn = list(draw())
+        for i, value in enumerate(drawn):
+            if isinstance(value, Tensor):
+                is_map = value.ndim == 4 and value.shape[-2:] == drawn[0].shape[-2:]
+                order = LAYOUTS[layout] if is_map else torch.contiguous_format
+                drawn[i] = value.to(number).contiguous(memory_format=order)
+        return tuple(drawn)
 
-    def __post_init__(self) -> None:
-        self.dtype = name_of(self.number)
-        self.tolerance = self.tolerance or TOLERANCES[self.number]
+    def check() -> Check:
+        drawn = inputs()
+        with measure.poisoned_memory():
+            out = function(*drawn)
+        _, peak = measure.peak_of(lambda: function(*drawn), device)
+        wide = (value.double() if isinstance(value, Tensor) else value for value in drawn)
+        return out, exact(*wide), peak
 
-    def _inputs(self) -> tuple[Any, ...]:
-        drawn = self.draw()
-
-        def cast(value: Any) -> Any:
-            if not isinstance(value, Tensor):
-                return value
-            is_map = value.ndim == 4 and value.shape[-2:] == drawn[0].shape[-2:]
-            layout = LAYOUTS[self.layout] if is_map else torch.contiguous_format
-            return value.to(self.number).contiguous(memory_format=layout)
-
-        return tuple(cast(value) for value in drawn)
-
-    def check(self) -> Check:
-        inputs = self._inputs()
-        with poisoned_memory():
-            out = self.function(*inputs)
-        _, peak = peak_of(lambda: self.function(*inputs), self.device)
-        wide = (value.double() if isinstance(value, Tensor) else value for value in inputs)
-        return Check(out, self.exact(*wide), peak)
-
-    def repeat(self) -> Repeat:
-        first = self._inputs()
+    def prepare() -> TimedCall:
+        first = inputs()
         held = sum(value.nbytes for value in first if isinstance(value, Tensor))
         # Four times the cache: a set has left it when its turn comes again.
-        count = min(max(math.ceil(4 * cache_bytes(self.device) / held), 3), 32)
-        sets = [first, *(self._inputs() for _ in range(count - 1))]
-        if self.device.type == "cuda":
-            return self._captured(sets) if self.in_graph else self._in_a_row(sets)
-        turns = itertools.cycle(sets)
-        return Repeat(lambda: self.function(*next(turns)))
+        count = min(max(math.ceil(4 * cache_bytes(device) / held), 3), most_sets)
+        sets = [first, *(inputs() for _ in range(count - 1))]
+        if device.type != "cuda":
+            turns = itertools.cycle(sets)
+            return TimedCall(lambda: function(*next(turns)))
 
-    def _in_a_row(self, sets: list[tuple[Any, ...]]) -> Repeat:
-        def go() -> None:
-            for inputs in sets:
-                self.function(*inputs)
+        def run() -> list[Tensors]:
+            # All results are held: written again and again to one place, they would stay in the
+            # cache and never cross the memory bus.
+            return [function(*each) for each in sets]
 
-        return Repeat(go, len(sets))
+        return TimedCall(_capture(run, device) if captured else run, count)
 
-    def _captured(self, sets: list[tuple[Any, ...]]) -> Repeat:
-        side = torch.cuda.Stream(self.device)
-        side.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                self.function(*sets[0])
-        torch.cuda.current_stream(self.device).wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            # Every call's results are kept: written over and over to one place they would stay in
-            # the cache and never cross the memory bus.
-            kept = [self.function(*inputs) for inputs in sets]
+    limit = tolerance or TOLERANCES[dtype]
+    return Variant(name, dtype, layout, limit, check, prepare)
 
-        def replay(held: object = (kept, sets)) -> None:
-            graph.replay()
 
-        return Repeat(replay, len(sets))
+def _capture(run: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    """The run as a CUDA graph."""
+    here, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    side.wait_stream(here)
+    with torch.cuda.stream(side):
+        run()
+    here.wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        results = run()
+
+    def replay(held: object = (run, results)) -> None:  # the graph reads and writes their memory
+        graph.replay()
+
+    return replay

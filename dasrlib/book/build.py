@@ -1,10 +1,9 @@
-"""The report: the notebooks, executed two at a time, as a book that opens in a browser.
+"""The report: the notebooks of a clone, executed two at a time, as a book that opens in a browser.
 
     python -m dasrlib.book
 
 leaves the executed notebooks in build/report/notebooks, their seconds in build/report/run.json and
-the book in build/report/html. It is run from a clone of the repository, whose notebooks/, figures/
-and docs/ it reads; `make report` is this line and an environment to run it in.
+the book in build/report/html.
 """
 
 from __future__ import annotations
@@ -31,17 +30,10 @@ from dasrlib import profiles
 from dasrlib.book import proofreading
 from dasrlib.records import provenance
 
-# In the kernel: the plain text of a figure is what is written on it, which the book reads out.
-DESCRIBED_FIGURES = """\
-from matplotlib.figure import Figure
-
-def _described(figure, printer, cycle):
-    from dasrlib.plots.alt_text import describe
-    printer.text(describe(figure))
-
-# Not as one of IPython's formatters: choosing the format of the pictures forgets those of figures.
-Figure._repr_pretty_ = _described
-del Figure, _described
+# A remark of the kernel about itself is no part of a page.
+KERNEL_CONFIG = """\
+c.IPKernelApp.log_level = 50
+c.IPKernelApp.extensions = ["dasrlib.book.described_figures"]
 """
 AT_ONCE = 2
 # It measures this machine, so nothing may run beside it.
@@ -72,33 +64,27 @@ class Run:
 
 
 def _kernel_environment(settings: Path, cores: int) -> dict[str, str]:
-    """This interpreter's own kernel and commands, nobody's settings, figures inside the page."""
-    # A reader's start-up files do not run; a kernel's remarks about itself are not shown.
+    """This interpreter's own kernel and commands, no user's settings, figures inside the page."""
     config = settings / "profile_default" / "ipython_kernel_config.py"
     config.parent.mkdir()
-    config.write_text("c.IPKernelApp.log_level = 50\n")
-    start = config.parent / "startup" / "described_figures.py"
-    start.parent.mkdir()
-    start.write_text(DESCRIBED_FIGURES, encoding="utf-8")
-    environment = {
-        # Small pictures are slower, not faster, on every core of a large machine.
-        "OMP_NUM_THREADS": str(max(1, min(8, cores))),
-        # Nor do threads spin while they wait for each other, where cores have other work too.
-        "OMP_WAIT_POLICY": "PASSIVE",
+    config.write_text(KERNEL_CONFIG)
+    # Small pictures are slower, not faster, on every core of a large machine.
+    threads = {"OMP_NUM_THREADS": str(max(1, min(8, cores))), "OMP_WAIT_POLICY": "PASSIVE"}
+    path = [str(Path(sys.executable).parent), *filter(None, [os.environ.get("PATH")])]
+    return {
+        **threads,
         **os.environ,
+        "PATH": os.pathsep.join(path),
         "IPYTHONDIR": str(settings),
         "JUPYTER_PREFER_ENV_PATH": "1",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }
-    path = [str(Path(sys.executable).parent), *filter(None, [os.environ.get("PATH")])]
-    return environment | {"PATH": os.pathsep.join(path)}
 
 
 def execute(notebook: Path, executed: Path, profile: str, share: int = 1) -> Run:
-    """Execute a notebook in a profile, in its own folder, and write the result to `executed`.
+    """Execute a notebook in its own folder, on a share of the cores, and write it to `executed`.
 
-    share: how many run at the same time, and divide the cores among them. A notebook that fails is
-    written as far as it came; the Run then holds the traceback.
+    A notebook that fails is written as far as it came; the Run then holds the traceback.
     """
     start = time.perf_counter()
     command = [sys.executable, "-m", "papermill", str(notebook), str(executed)]
@@ -125,7 +111,7 @@ def execute_all(notebooks: Sequence[Path], out: Path, profile: str) -> list[Run]
             for future in as_completed(started):
                 runs.append(future.result())
                 print(runs[-1], flush=True)
-        except KeyboardInterrupt:  # the notebooks that run were told as well
+        except KeyboardInterrupt:  # the notebooks that run get it as well
             pool.shutdown(cancel_futures=True)
             raise
     for notebook in notebooks:
@@ -136,32 +122,33 @@ def execute_all(notebooks: Sequence[Path], out: Path, profile: str) -> list[Run]
 
 
 def settle_widgets(executed: Path) -> None:
-    """Replace what needs a running kernel: a control by its first frame, where it carries one, and
-    a note; a progress bar by nothing."""
+    """Replace what needs a running kernel: a control by its first frame and a note, a progress bar
+    by nothing."""
     import nbformat
 
     notebook = nbformat.read(executed, as_version=4)
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
         settled = []
-        for output in cell.get("outputs", []):
+        for output in cell.outputs:
             data = output.get("data", {})
-            if WIDGET in data:
-                frame = {kind: data[kind] for kind in ("image/png", "text/plain") if kind in data}
-                # A control prints as interactive(children=…), a progress bar as 0%|   | 0/100.
-                if "image/png" not in frame and not re.match(r"\w+\(", data.get("text/plain", "")):
-                    continue
-                if "image/png" in frame:
-                    settled.append(nbformat.v4.new_output("display_data", frame))
-                output = nbformat.v4.new_output("display_data", {"text/html": LIVE_ONLY})
-            settled.append(output)
-        if cell.cell_type == "code":
-            cell.outputs = settled
-            pictures = [out.data for out in settled if "image/png" in out.get("data", {})]
-            texts = [data["text/plain"] for data in pictures if "text/plain" in data]
-            # MyST-NB takes one text for the pictures of a cell; an object's <repr> is not one.
-            if texts and not any(text.startswith("<") for text in texts):
-                cell.metadata["mystnb"] = {"image": {"alt": "; ".join(texts)}}
+            if WIDGET not in data:
+                settled.append(output)
+                continue
+            frame = {kind: data[kind] for kind in ("image/png", "text/plain") if kind in data}
+            shown = [frame] if "image/png" in frame else []
+            # A control prints as interactive(children=…), a progress bar as 0%|   | 0/100.
+            if shown or re.match(r"\w+\(", data.get("text/plain", "")):
+                shown.append({"text/html": LIVE_ONLY})
+            settled += [nbformat.v4.new_output("display_data", bundle) for bundle in shown]
+        cell.outputs = settled
+        pictures = [out.data for out in settled if "image/png" in out.get("data", {})]
+        texts = [data["text/plain"] for data in pictures if "text/plain" in data]
+        # MyST-NB takes one text for the pictures of a cell; an object's <repr> is not one.
+        if texts and not any(text.startswith("<") for text in texts):
+            cell.metadata["mystnb"] = {"image": {"alt": "; ".join(texts)}}
     nbformat.write(notebook, executed)
 
 
@@ -177,11 +164,7 @@ def describe_run(runs: Sequence[Run], profile: str) -> dict[str, Any]:
 
 
 def build_book(folder: Path, banner: str = "") -> bool:
-    """Build folder/html from the sources in `folder`, with a banner on top of every page.
-
-    False if there was an error or a warning, or if the book has a mistake that
-    dasrlib.book.proofreading finds.
-    """
+    """Build folder/html from the sources in `folder`; False if there was a warning or a mistake."""
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
     command += ["-D", f"html_theme_options.announcement={banner}"] if banner else []
     command += ["-d", str(folder / "doctrees"), str(folder), str(folder / "html")]
@@ -195,9 +178,7 @@ def build_book(folder: Path, banner: str = "") -> bool:
 def report(root: Path, out: Path, profile: str) -> int:
     """Execute root/notebooks in a profile and build the book in `out`; the number of failures.
 
-    Prints the seconds of each notebook as it finishes, the traceback of each that fails, and
-    where to open the book. Raises FileNotFoundError where root has no notebooks, FileExistsError
-    where `out` is a folder of something else: a report replaces a report, nothing else.
+    A report replaces a report, nothing else.
     """
     notebooks = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     if not notebooks:
@@ -206,7 +187,7 @@ def report(root: Path, out: Path, profile: str) -> int:
             "or name one with --root"
         )
     if out.exists() and any(out.iterdir()) and not (out / "run.md").exists():
-        raise FileExistsError(f"{out} holds something that is no report: name another folder")
+        raise FileExistsError(f"{out} holds something else than a report: name another folder")
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(root / "docs", out)
     (out / "notebooks").mkdir()
@@ -235,9 +216,8 @@ def report(root: Path, out: Path, profile: str) -> int:
     if page.exists():
         print(f"\nread the book:          {page.resolve().as_uri()}")
     if dasr := shutil.which("dasr", path=str(Path(sys.executable).parent)):
-        here = Path(dasr).is_relative_to(Path.cwd())
-        dasr = str(Path(dasr).relative_to(Path.cwd())) if here else dasr
-        print(f"enlarge a photograph:   {dasr} upscale photo.jpg")
+        dasr = dasr.removeprefix(f"{Path.cwd()}{os.sep}")
+        print(f"upscale a photograph:   {dasr} upscale photo.jpg")
     return len(failed)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from dasrlib.cli.error_messages import example, report_errors
-from dasrlib.cli.reproduce import Dtype, Minutes
+from dasrlib.cli.reproduce import RESUME, Dtype, Minutes, Profile
 from dasrlib.cli.reproduce import app as reproduce_app
 from dasrlib.systems import DEFAULT_WEIGHTS
 
@@ -22,22 +22,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Blind super-resolution by learned degradation representations (DASR, CVPR 2021).",
 )
-data_app = typer.Typer(
-    no_args_is_help=True, help="List the datasets and weights, and download datasets."
-)
+data_app = typer.Typer(no_args_is_help=True, help="List datasets and weights, download datasets.")
 app.add_typer(data_app, name="data")
 app.add_typer(reproduce_app, name="reproduce")
 
 LOOP = "to upscale several pictures, run dasr upscale once for each"
 
 Scale = Annotated[int, typer.Option(help="2, 3 or 4.")]
-Weights = Annotated[
-    str, typer.Option(help="A bundled name (see `dasr data weights`) or a .safetensors file.")
-]
-
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace the output if it exists; never an input.")
-]
+Weights = Annotated[str, typer.Option(help="A name (see `dasr data weights`) or a file.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 
 
 @app.command(
@@ -48,21 +41,13 @@ Overwrite = Annotated[
 def upscale(
     context: typer.Context,
     picture: Annotated[Path, typer.Argument(help="The picture to upscale.")],
-    out: Annotated[
-        Path | None, typer.Argument(help="The file to write; by default PICTURE-x4.png beside it.")
-    ] = None,
+    out: Annotated[Path | None, typer.Argument(help="By default PICTURE-x4.png beside it.")] = None,
     weights: Weights = DEFAULT_WEIGHTS,
-    tile: Annotated[
-        int | None,
-        typer.Option(
-            help="Side of the tiles in pixels, to limit the memory. By default 256 for pictures "
-            "larger than 600×600; smaller ones are computed in one piece."
-        ),
-    ] = None,
+    tile: Annotated[int | None, typer.Option(help="Side of the tiles: less memory.")] = None,
     dtype: Dtype = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Upscale a picture without being told how it was degraded (blind super-resolution, §3.2)."""
+    """Upscale a picture whose degradation is not known (blind super-resolution, §3.2)."""
     from dasrlib import data, inference
     from dasrlib import weights as weights_module
     from dasrlib.acceleration.devices import describe_dtype, dtype_named
@@ -93,23 +78,13 @@ def upscale(
 @app.command(epilog=example("dasr degrade photo.png small.png --sigma 2.4 --noise 5"))
 @report_errors
 def degrade(
-    picture: Annotated[
-        Path, typer.Argument(help="The HR picture; cropped to multiples of the scale.")
-    ],
+    picture: Annotated[Path, typer.Argument(help="The HR picture.")],
     out: Annotated[Path, typer.Argument(help="The LR picture to write.")],
     scale: Scale = 4,
-    sigma: Annotated[
-        float, typer.Option(help="Isotropic kernel width in HR pixels; 0 for no blur.")
-    ] = 0.0,
-    lambda1: Annotated[
-        float | None, typer.Option(help="Anisotropic: width along the first axis.")
-    ] = None,
-    lambda2: Annotated[
-        float | None, typer.Option(help="Anisotropic: width along the second axis.")
-    ] = None,
-    theta: Annotated[
-        float, typer.Option(help="Anisotropic: angle of the first axis in degrees.")
-    ] = 0.0,
+    sigma: Annotated[float, typer.Option(help="Isotropic kernel width in HR pixels.")] = 0.0,
+    lambda1: Annotated[float | None, typer.Option(help="Anisotropic: width along axis 1.")] = None,
+    lambda2: Annotated[float | None, typer.Option(help="Anisotropic: width along axis 2.")] = None,
+    theta: Annotated[float, typer.Option(help="Anisotropic: angle of axis 1, degrees.")] = 0.0,
     noise: Annotated[float, typer.Option(help="Noise level on the 0..255 scale.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Random seed of the noise.")] = 0,
     overwrite: Overwrite = False,
@@ -141,49 +116,38 @@ def degrade(
 @app.command(epilog=example("dasr train --model model4 --profile laptop --out runs/model4"))
 @report_errors
 def train(
-    out: Annotated[
-        Path, typer.Option(help="The run's folder. An unfinished run in it is resumed.")
-    ],
+    out: Annotated[Path, typer.Option(help="The run's folder.")],
     model: Annotated[str, typer.Option(help="model1 … model5 (§4.2).")] = "model4",
-    profile: Annotated[str, typer.Option(help="smoke, laptop, gpu or paper.")] = "laptop",
+    profile: Profile = "laptop",
     scale: Scale = 4,
-    anisotropic: Annotated[
-        bool,
-        typer.Option(help="Anisotropic kernels and noise (§4.3) instead of isotropic kernels."),
-    ] = False,
+    anisotropic: Annotated[bool, typer.Option(help="§4.3: any direction, and noise.")] = False,
     images: Annotated[
-        str | None,
-        typer.Option(help="A dataset, or a folder of your own pictures; by default the profile's."),
+        str | None, typer.Option(help="A dataset or a folder; by default the profile's datasets.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the training.")] = 0,
     minutes: Minutes = None,
     dtype: Dtype = None,
-    graph: Annotated[
-        bool, typer.Option(help="On a GPU, run the training step as a CUDA graph.")
-    ] = True,
+    graph: Annotated[bool, typer.Option(help="On a GPU, train as a CUDA graph.")] = True,
 ) -> None:
     """Train in two stages, with checkpoints (§4.1). Run the same command again to resume."""
     from dasrlib import data, profiles, training
     from dasrlib.acceleration.devices import describe_dtype, dtype_named
     from dasrlib.degradation import DegradationSpace
 
-    space = (
-        DegradationSpace.anisotropic(scale) if anisotropic else DegradationSpace.isotropic(scale)
-    )
+    make = DegradationSpace.anisotropic if anisotropic else DegradationSpace.isotropic
     asked = dtype_named(dtype)
     chosen = profiles.get(profile)
     pictures = data.training_images([images], chosen.held_out) if images else None
-    run = training.Run(out, model, chosen, scale, space, seed, pictures, dtype=asked, graph=graph)
+    run = training.Run(
+        out, model, chosen, scale, make(scale), seed, pictures, dtype=asked, graph=graph
+    )
     typer.echo(describe_dtype(run.device, run.dtype))
     if run.iteration:
         typer.echo(f"resumed at iteration {run.iteration} of {run.iterations}")
     if run.train(minutes):
         typer.echo(f"{out / 'weights.safetensors'}  {run.minutes:.1f} minutes")
     else:
-        typer.echo(
-            f"stopped at iteration {run.iteration} of {run.iterations}: run the same command "
-            "again to resume"
-        )
+        typer.echo(f"stopped at iteration {run.iteration} of {run.iterations}: {RESUME}")
 
 
 @app.command(epilog=example("dasr evaluate --images Set14 --sigma 0 --sigma 1.2"))
@@ -192,18 +156,10 @@ def evaluate(
     weights: Weights = DEFAULT_WEIGHTS,
     images: Annotated[str, typer.Option(help='A dataset, a folder, or "samples".')] = "samples",
     sigma: Annotated[
-        list[float] | None,
-        typer.Option(
-            help="A kernel width in HR pixels; may be given several times. By default the four "
-            "of Table 2."
-        ),
+        list[float] | None, typer.Option(help="A kernel width, HR pixels; repeatable.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="A json file to write, with a row per picture.")
-    ] = None,
-    dtype: Annotated[
-        str, typer.Option(help="float32 or bfloat16; published numbers are measured in float32.")
-    ] = "float32",
+    out: Annotated[Path | None, typer.Option(help="A json file, a row per picture.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32, as published, or bfloat16.")] = "float32",
     overwrite: Overwrite = False,
 ) -> None:
     """Measure PSNR-Y and SSIM-Y over kernel widths, beside bicubic upsampling (§4.2)."""
@@ -257,13 +213,9 @@ def data_list() -> None:
 @data_app.command("get", epilog=example("dasr data get Set14 B100"))
 @report_errors
 def data_get(
-    names: Annotated[
-        list[str],
-        typer.Argument(help="Datasets that `dasr data list` names.", metavar="NAME"),
-    ],
+    names: Annotated[list[str], typer.Argument(help="As in `dasr data list`.", metavar="NAME")],
     folder: Annotated[
-        Path | None,
-        typer.Option(help="Where to put them; by default $DASR_DATA, else the user's cache."),
+        Path | None, typer.Option(help="By default $DASR_DATA, else the user's cache.")
     ] = None,
 ) -> None:
     """Download datasets, verify their checksums, and fetch again only what is missing."""
@@ -286,20 +238,16 @@ def data_weights() -> None:
 @app.command(epilog=example("dasr bench --only da_conv"))
 @report_errors
 def bench(
-    device: Annotated[
-        str | None, typer.Option(help="cpu or cuda; by default the GPU if there is one.")
-    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     only: Annotated[
-        str | None,
-        typer.Option(
-            help="Measure one of grouped_conv, da_conv, blur, training, inference; not kept."
-        ),
+        str | None, typer.Option(help="grouped_conv, da_conv, blur, training or inference.")
     ] = None,
-    quick: Annotated[
-        bool, typer.Option(help="Tiny sizes, only to see that it runs; the result is not kept.")
-    ] = False,
+    quick: Annotated[bool, typer.Option(help="Tiny sizes: only to see that it runs.")] = False,
 ) -> None:
-    """Check every implementation on this machine, then time it beside the authors' code."""
+    """Check every implementation on this machine, then time it beside the authors' code.
+
+    Only a whole measurement is kept in figures/.
+    """
     from dasrlib import bench as bench_module
 
     record = bench_module.run(device, only, quick)
@@ -315,9 +263,6 @@ def notebooks() -> None:
     """Open JupyterLab on the numbered notebooks of this checkout."""
     folder = Path(__file__).resolve().parents[2] / "notebooks"
     if not folder.is_dir():
-        raise FileNotFoundError(
-            "the notebooks are not part of the installed package: clone the repository and run "
-            "dasr notebooks there"
-        )
+        raise FileNotFoundError("this is an installed package: run dasr notebooks in a clone")
     finished = subprocess.run([sys.executable, "-m", "jupyterlab", str(folder)], check=False)
     raise typer.Exit(finished.returncode)

@@ -1,4 +1,4 @@
-"""What the console's commands share: an example in the help, and errors as one sentence."""
+"""An example in the help of a command, and errors as one sentence."""
 
 from __future__ import annotations
 

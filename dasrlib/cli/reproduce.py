@@ -16,14 +16,9 @@ app = typer.Typer(
 
 Profile = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper.")]
 Folder = Annotated[Path, typer.Option(help="Where the runs are kept, in a folder per profile.")]
-Dtype = Annotated[
-    str | None,
-    typer.Option(help="float32 or bfloat16; by default the faster one on this processor or GPU."),
-]
-Minutes = Annotated[
-    float | None,
-    typer.Option(help="Stop after this many minutes. Run the same command again to resume."),
-]
+Dtype = Annotated[str | None, typer.Option(help="float32 or bfloat16; by default the faster one.")]
+Minutes = Annotated[float | None, typer.Option(help="Stop after this many minutes.")]
+RESUME = "run the same command again to resume"
 
 
 @app.command(epilog=example("dasr reproduce ablation --profile laptop --seeds 0,1"))
@@ -31,12 +26,9 @@ Minutes = Annotated[
 def ablation(
     profile: Profile = "laptop",
     minutes: Minutes = None,
-    seeds: Annotated[
-        str, typer.Option(help="Random seeds, with commas between: 0,1 trains each model twice.")
-    ] = "0",
+    seeds: Annotated[str, typer.Option(help="0,1 trains each model twice.")] = "0",
     encoder_recipe: Annotated[
-        Literal["short", "moco"],
-        typer.Option(help="moco: train the encoder as the paper does (RGB input, MoCo's queue)."),
+        Literal["short", "moco"], typer.Option(help="moco: RGB input and a queue, as the paper.")
     ] = "short",
     dtype: Dtype = None,
     folder: Folder = Path("runs"),
@@ -107,19 +99,18 @@ def recipes(
     """Train encoders with contrastive recipes that differ in one part, and probe them (§3.2.1)."""
     from dasrlib import figures, profiles
     from dasrlib.acceleration.devices import describe_dtype, dtype_named, here
+    from dasrlib.plots import recipes as draw
     from dasrlib.studies import recipe_study
 
     asked = dtype_named(dtype)
     typer.echo(describe_dtype(here(), asked))
     data = recipe_study.reproduce(profile, folder / profile / "recipes", minutes, seed, asked)
     if data is None:
-        typer.echo("stopped before the last trial: run the same command again to resume")
+        typer.echo(f"stopped before the last trial: {RESUME}")
         return
     if profiles.get(profile).is_plumbing:
         typer.echo(f"the numbers of the {profile} profile mean nothing and are not kept")
         return
-    from dasrlib.plots import recipes as draw
-
     trials = [*data["isotropic"], *data["noisy"]]
     path = figures.keep(
         "representation-recipes",

@@ -1,8 +1,7 @@
 """Datasets and folders of pictures, and the samples that every machine has (§4.1).
 
-A dataset is a folder of its name (`Set5/`, `Set14/`, `B100/`, ...). It is searched for in
-the folder that the environment variable `DASR_DATA` names, then where `dasrlib.data.downloads` puts
-what it downloads. The name "samples" needs neither.
+A dataset is a folder of its name, such as `Set14/`, in the folder that the environment variable
+`DASR_DATA` names, or where `dasrlib.data.downloads` puts what it downloads.
 """
 
 from __future__ import annotations
@@ -24,16 +23,9 @@ Pictures = Sequence[tuple[str, Tensor]]  # (name, (3, H, W) RGB)
 
 # The colour pictures inside these packages; scikit-image downloads its other ones.
 SAMPLES = {
-    "skimage": (
-        "data/astronaut.png",
-        "data/chelsea.png",
-        "data/coffee.png",
-        "data/hubble_deep_field.jpg",
-        "data/ihc.png",
-        "data/motorcycle_left.png",
-        "data/rocket.jpg",
-    ),
-    "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
+    "skimage/data": "astronaut.png chelsea.png coffee.png hubble_deep_field.jpg ihc.png "
+    "motorcycle_left.png rocket.jpg",
+    "sklearn/datasets/images": "china.jpg flower.jpg",
 }
 
 Item = TypeVar("Item")
@@ -46,28 +38,13 @@ def search_folders() -> list[Path]:
 
 
 def available() -> dict[str, Path | None]:
-    """Every dataset by name, with its folder, or None if it is not on this machine.
-
-    "samples" come first: seven of them are in the given folder, scikit-image's, two in
-    scikit-learn's. A dataset whose download was interrupted counts as missing.
-    """
+    """Every dataset by name, with its folder, or None if it is not on this machine as a whole."""
     found: dict[str, Path | None] = {"samples": _samples()[0].parent}
     return found | {name: _folder_of(name) for name in downloads.registry()}
 
 
 def paths(name: str | Path) -> list[Path]:
-    """The picture files of a dataset or a folder, sorted by file name.
-
-    For datasets too large for memory, such as DIV2K: read one file at a time with `load_image`.
-
-    Args:
-        name: "samples", a dataset of `downloads.registry()`, or a path to a folder. Folders inside
-            it are not searched.
-
-    Raises:
-        ValueError: the name is none of these.
-        FileNotFoundError: the dataset is not on this machine, or the folder has no pictures.
-    """
+    """The picture files that `images` reads, for datasets too large for memory, such as DIV2K."""
     if name == "samples":
         return _samples()
     if name in downloads.registry():
@@ -92,20 +69,18 @@ def paths(name: str | Path) -> list[Path]:
 def images(name: str | Path, limit: int | None = None) -> list[tuple[str, Tensor]]:
     """The pictures of a dataset or a folder, sorted by file name (§4.1).
 
-    "samples" are nine colour photographs inside scikit-image and scikit-learn, so they need no
-    network: seven everyday ones (a person, a cat, a temple, a cup, a flower, a motorcycle, a
-    rocket), a micrograph (ihc) and a telescope's picture (hubble_deep_field).
-
     Args:
-        name: see `paths`.
+        name: a dataset of `downloads.registry()`, a path to a folder (folders inside it are not
+            searched), or "samples": nine photographs inside scikit-image and scikit-learn, which
+            need no network.
         limit: how many to read, at least 1; by default all.
 
     Returns:
-        (name, image) pairs: the file's name without extension, and (3, H, W) float32 RGB in [0, 1].
+        For each picture its file's name without extension, and (3, H, W) float32 RGB in [0, 1].
 
     Raises:
-        ValueError: the limit is below 1, or as `paths` and `load_image` raise it.
-        FileNotFoundError: see `paths`.
+        ValueError: the name is none of these, the limit is below 1, or a file is not a picture.
+        FileNotFoundError: the dataset is not on this machine, or the folder has no pictures.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, or None for all images, got {limit}")
@@ -113,17 +88,9 @@ def images(name: str | Path, limit: int | None = None) -> list[tuple[str, Tensor
 
 
 def split(items: Sequence[Item], held_out: int = 20) -> tuple[list[Item], list[Item]]:
-    """Divide a sequence, such as `images` or `paths`, into (train, held_out) by position alone.
+    """Divide a sequence into (train, held out) by position alone, the held-out items spread evenly.
 
-    The held-out items are spread evenly: the last of each run of `len(items) // held_out`. They are
-    never more than a quarter of the items, so that a small folder still has items to train on.
-
-    Args:
-        items: at least 2, or any number where held_out is 0.
-        held_out: how many to hold out, at least 0.
-
-    Raises:
-        ValueError: held_out is negative, or there are fewer than 2 items.
+    At most a quarter is held out, so that a small folder still has items to train on.
     """
     if held_out == 0:
         return list(items), []
@@ -155,14 +122,15 @@ def training_images(names: Sequence[str | Path], held_out: int) -> tuple[Picture
 
 def _samples() -> list[Path]:
     files = []
-    for package, names in SAMPLES.items():
+    for folder, names in SAMPLES.items():
+        package = folder.partition("/")[0]
         found = find_spec(package)  # without importing it: scikit-learn takes seconds
         if found is None or found.origin is None:
             raise FileNotFoundError(
                 f"the samples of {package} are not on this machine: install scikit-image and "
                 "scikit-learn"
             )
-        files += [Path(found.origin).parent / name for name in names]
+        files += [Path(found.origin).parents[1] / folder / name for name in names.split()]
     return sorted(files, key=lambda path: path.name)
 
 
@@ -178,7 +146,4 @@ def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     files = (path for path in folder.iterdir() if path.suffix.lower() in FORMATS)
-    return sorted(
-        (path for path in files if path.is_file() and not path.name.startswith(".")),
-        key=lambda path: path.name,
-    )
+    return sorted(path for path in files if path.is_file() and not path.name.startswith("."))

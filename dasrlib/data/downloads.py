@@ -1,8 +1,7 @@
 """Downloads of datasets: a file without the checksum of `registry.json` is refused (§4.1).
 
-pooch fetches and checks each file. DIV2K and Flickr2K come as archives of 0.4 to 12 GB, so an
-interrupted archive is continued, which pooch does not do. No checksum of Flickr2K is published: its
-SHA-256 is recorded on the first download and expected afterwards.
+pooch fetches and checks each file. No checksum of Flickr2K is published: its SHA-256 is recorded on
+the first download and expected afterwards.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ class DownloadError(RuntimeError):
 
 @functools.cache
 def registry() -> dict[str, dict[str, Any]]:
-    """The datasets that can be downloaded, by name, as `registry.json` describes them (§4.1).
+    """`registry.json`: name -> `homepage`, `use`, and `files` or `archives` (§4.1).
 
-    Each has `homepage`, `use`, and either `files` (name to `url` and `sha256`) or `archives` (name
-    to `url` and, if one is published, `md5`).
+    Those are name -> `url` and `sha256` of a file; `url` and, if one is published, `md5` of an
+    archive.
     """
     text = resources.files("dasrlib.data").joinpath("registry.json").read_text(encoding="utf-8")
     return json.loads(text)
@@ -60,17 +59,10 @@ def cache_folder() -> Path:
 
 
 def get(name: str, folder: str | Path | None = None) -> Path:
-    """Download what is missing of a dataset into `<folder>/<name>/` (§4.1).
+    """Download what is missing of a dataset into `<folder>/<name>/`, and return that folder (§4.1).
 
-    Files that exist are checked too, and fetched again if their checksum is wrong. Until all are
-    there, the dataset counts as missing. An archive is deleted after its HR pictures are unpacked.
-
-    Args:
-        name: a key of `registry()`.
-        folder: by default `default_folder()`.
-
-    Returns:
-        The folder of the dataset.
+    Files that exist are checked too. Until all are there, the dataset counts as missing. An archive
+    is deleted after its HR pictures are unpacked.
 
     Raises:
         DownloadError: the name is unknown, a file cannot be fetched or has the wrong checksum, an
@@ -86,8 +78,8 @@ def get(name: str, folder: str | Path | None = None) -> Path:
         packed = [archive for archive in archives if not _is_unpacked(target / archive)]
         if missing or packed:
             (target / INCOMPLETE).touch()
+        downloader = pooch.HTTPDownloader(timeout=TIMEOUT)
         for file in tqdm(missing, desc=name, unit="file", disable=not missing):
-            downloader = pooch.HTTPDownloader(timeout=TIMEOUT)
             _fetch(files[file]["url"], target / file, files[file]["sha256"], downloader)
         for archive in packed:
             _fetch_archive(archives[archive]["url"], target / archive, archives[archive].get("md5"))
@@ -125,39 +117,31 @@ def _fetch(url: str, path: Path, known_hash: str | None, downloader: Any) -> Non
         ) from error
 
 
-class _ResumingDownloader:
-    """A downloader for pooch that keeps what has arrived and asks only for the rest."""
-
-    def __init__(self, partial: Path) -> None:
-        self.partial = partial
-
-    def __call__(self, url: str, output_file: str, pooch: Any) -> None:
-        have = self.partial.stat().st_size if self.partial.exists() else 0
-        # Positions in the file itself, not in a compressed transfer.
-        headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-            if response.status_code != 416:  # 416: nothing is missing, the checksum decides
-                response.raise_for_status()
-                if response.status_code != 206:  # the server always sends the whole file
-                    have = 0
-                total = have + int(response.headers["Content-Length"])
-                with (
-                    open(self.partial, "ab" if have else "wb") as out,
-                    tqdm(total=total, initial=have, unit="B", unit_scale=True) as bar,
-                ):
-                    for chunk in response.iter_content(CHUNK):
-                        bar.update(out.write(chunk))
-                if self.partial.stat().st_size != total:
-                    raise requests.ConnectionError("fewer bytes than announced")
-        os.replace(self.partial, output_file)
+def _resume(partial: Path, url: str, output_file: str, pooch: Any) -> None:
+    """A downloader for pooch that keeps what arrived in `partial` and asks only for the rest."""
+    have = partial.stat().st_size if partial.exists() else 0
+    # Positions in the file itself, not in a compressed transfer.
+    headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code != 416:  # 416: nothing is missing, the checksum decides
+            response.raise_for_status()
+            have = have if response.status_code == 206 else 0  # else the whole file is sent
+            total = have + int(response.headers["Content-Length"])
+            bar = tqdm(total=total, initial=have, unit="B", unit_scale=True)
+            with open(partial, "ab" if have else "wb") as out, bar:
+                for chunk in response.iter_content(CHUNK):
+                    bar.update(out.write(chunk))
+            if partial.stat().st_size != total:
+                raise requests.ConnectionError("fewer bytes than announced")
+    os.replace(partial, output_file)
 
 
 def _record(archive: Path) -> Path:
-    """The file with the SHA-256 of an unpacked archive and of every picture from it."""
     return archive.with_name(f"{archive.name}.json")
 
 
 def _recorded(archive: Path) -> dict[str, Any]:
+    """The SHA-256 of an unpacked archive and of every picture from it."""
     if not _record(archive).exists():
         return {"sha256": None, "files": {}}
     return json.loads(_record(archive).read_text(encoding="utf-8"))
@@ -171,7 +155,8 @@ def _is_unpacked(archive: Path) -> bool:
 def _fetch_archive(url: str, archive: Path, md5: str | None) -> None:
     # What was recorded on the first download is stronger than an md5.
     known_hash = _recorded(archive)["sha256"] or (f"md5:{md5}" if md5 else None)
-    _fetch(url, archive, known_hash, _ResumingDownloader(archive.with_name(f"{archive.name}.part")))
+    partial = archive.with_name(f"{archive.name}.part")
+    _fetch(url, archive, known_hash, functools.partial(_resume, partial))
     sha256 = pooch.file_hash(str(archive))
     try:
         files = _unpack(archive)

@@ -1,7 +1,4 @@
-"""Single picture files: read, checked and written.
-
-An image is a float32 RGB tensor in [0, 1], (3, H, W).
-"""
+"""Single picture files: read, checked and written."""
 
 from __future__ import annotations
 
@@ -18,33 +15,19 @@ from torch import Tensor
 from dasrlib.records.atomic_write import atomic_write, check_writable
 
 # The Pillow format by file extension. In a folder, files with these extensions count as pictures.
-FORMATS = {
-    ".bmp": "BMP",
-    ".jpeg": "JPEG",
-    ".jpg": "JPEG",
-    ".png": "PNG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-}
+FORMATS = {".bmp": "BMP", ".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG", ".tif": "TIFF",
+           ".tiff": "TIFF", ".webp": "WEBP"}  # fmt: skip
 # The longest side in pixels of the formats that have a limit; that of JPEG is libjpeg's own.
 LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
 
 
 def load_image(path: str | Path) -> Tensor:
-    """Read one picture as float32 RGB.
+    """Read one picture as float32 RGB in [0, 1], (3, H, W).
 
-    Grey is repeated to three channels, and 16-bit grey is read in full (Pillow reduces 16-bit
-    colour to 8 bits). Transparency is composited over white. A camera's rotation mark (EXIF) is
-    applied. Of an animation the first frame is read.
-
-    Returns:
-        (3, H, W) in [0, 1].
-
-    Raises:
-        FileNotFoundError: no file has this path.
-        ValueError: the file is not a whole picture of 8 or 16 bits per channel.
+    Grey is repeated to three channels, 16-bit grey read in full, transparency composited over white
+    and a camera's rotation mark (EXIF) applied. Raises ValueError for a file that is not a whole
+    picture of 8 or 16 bits per channel.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -73,11 +56,7 @@ def to_uint8(image: Tensor) -> Tensor:
 
 
 def check_format(path: Path, height: int = 1, width: int = 1) -> None:
-    """Refuse a file that `save_image` could not write; call it before the work.
-
-    Raises:
-        ValueError: the extension is unknown, or the format cannot hold height × width pixels.
-    """
+    """Raise ValueError for a file that `save_image` could not write; call it before the work."""
     if path.suffix.lower() not in FORMATS:
         raise ValueError(
             f"cannot write {path.name}: expected an extension among {', '.join(FORMATS)}"
@@ -92,17 +71,9 @@ def check_format(path: Path, height: int = 1, width: int = 1) -> None:
 
 
 def save_image(image: Tensor, path: str | Path) -> None:
-    """Write an RGB image as 8 bits per channel; an existing file is replaced as a whole.
+    """Write (3, H, W), float (clamped to [0, 1]) or uint8, as 8 bits; an existing file is replaced.
 
     The file extension chooses the format. Only JPEG (quality 95) loses anything.
-
-    Args:
-        image: (3, H, W), float (clamped to [0, 1]) or uint8.
-        path: the file; its folder must exist.
-
-    Raises:
-        ValueError: the image has another shape or holds NaN, or `check_format` refuses the path.
-        OSError: see `check_writable`.
     """
     path = check_writable(path, overwrite=True)
     if image.ndim != 3 or image.shape[0] != 3:
@@ -110,18 +81,16 @@ def save_image(image: Tensor, path: str | Path) -> None:
     check_format(path, *image.shape[1:])
     if image.is_floating_point() and not torch.isfinite(image).all():
         raise ValueError(f"image for {path.name} holds NaN or infinity, expected values in [0, 1]")
-    if image.dtype == torch.uint8:  # no float copy: a very large picture would not fit
-        levels = image.cpu()
-    else:
-        levels = image.detach().float().cpu().clamp(0, 1).mul(255).round().to(torch.uint8)
-    picture = Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
+    if image.dtype != torch.uint8:
+        image = to_uint8(image.detach().float().clamp(0, 1))
+    picture = Image.fromarray(image.cpu().permute(1, 2, 0).contiguous().numpy())
     kind = FORMATS[path.suffix.lower()]
     with atomic_write(path) as temporary:
         picture.save(temporary, format=kind, **SAVE_OPTIONS.get(kind, {}))
 
 
 def _rgb(picture: Image.Image, path: Path) -> Tensor:
-    """3xHxW float32 in [0, 1] from what Pillow read from the file."""
+    """What Pillow read from the file, as `load_image` returns it."""
     if picture.mode == "F":
         raise ValueError(f"{path} holds floating point values, expected 8 or 16 bits per channel")
     if picture.mode.startswith("I"):  # "I;16", or "I" where a format has no narrower name for it

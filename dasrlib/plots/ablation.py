@@ -10,9 +10,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
 
-from dasrlib.plots.style import PALETTE, image_axes
+from dasrlib.plots.panels import picture_grid
+from dasrlib.plots.style import BESIDE, MARKERS, PALETTE, leave_room
 from dasrlib.records.run_record import mean_of
 from dasrlib.systems import ABLATION, FULL_METHOD, SYSTEMS, short
 
@@ -23,77 +23,37 @@ READ_OUTS = {
     "r2": "R² of σ",
     "silhouette": "silhouette",
 }
+WIDTH_LABEL = "kernel width σ, HR pixels"
+
+
+def _parts(flags: dict[str, Any]) -> list[str]:
+    blind = flags["needs"] == "nothing"
+    branches = "kernel + modulation" if flags["modulate"] else "kernel alone"
+    convolution = f"DA convolutions:\n{branches}"
+    if not flags["degradation_aware"]:
+        convolution = "plain convolutions:\nR beside the features"
+    return [
+        "LR picture" if blind else "true degradation",
+        "encoder" if blind else "five linear layers",
+        convolution,
+        "L_SR + L_degrad" if flags["contrastive"] else "L_SR",
+    ]
 
 
 def five_models(data: dict[str, Any]) -> Figure:
-    """The five models as five rows of boxes; what differs from Model 4 is coloured (§4.2).
+    """The five models as rows of a table; what differs from Model 4 is coloured (§4.2).
 
     data: by model, the fields of its ModelVariant as a dict.
     """
-
-    def boxes(flags: dict[str, Any]) -> list[str]:
-        blind = flags["needs"] == "nothing"
-        branches = "kernel + modulation" if flags["modulate"] else "kernel alone"
-        convolution = f"DA convolutions:\n{branches}"
-        if not flags["degradation_aware"]:
-            convolution = "plain convolutions:\nR beside the features"
-        return [
-            "LR picture" if blind else "true degradation",
-            "encoder" if blind else "five linear layers",
-            convolution,
-            "L_SR + L_degrad" if flags["contrastive"] else "L_SR",
-        ]
-
-    full = boxes(data[FULL_METHOD])
-    figure, ax = plt.subplots(figsize=(10, 4.6))
-    lefts, widths = (1.1, 3.4, 6.0, 9.0), (1.9, 2.1, 2.5, 1.9)
-    heads = ("the representation R from", "computed by", "read by the SR network in", "trained on")
-    for left, width, head in zip(lefts, widths, heads, strict=True):
-        ax.text(left + width / 2, 0.75, head, ha="center", fontsize=9, color="0.35")
-    for row, (model, flags) in enumerate(data.items()):
-        ax.text(0.9, -row, short(model), ha="right", va="center", weight="bold")
-        for left, width, text, usual in zip(lefts, widths, boxes(flags), full, strict=True):
-            colour = SAME if text == usual else CHANGED
-            corner = (left, -row - 0.3)
-            box = FancyBboxPatch(corner, width, 0.6, boxstyle="round,pad=0.05", fc=colour, ec="0.5")
-            ax.add_patch(box)
-            ax.text(left + width / 2, -row, text, ha="center", va="center", fontsize=9)
-        for left, width, following in zip(lefts, widths, lefts[1:], strict=False):
-            style = {"arrowstyle": "->", "color": "0.4"}
-            ax.annotate("", (following - 0.07, -row), (left + width + 0.07, -row), arrowprops=style)
-    ax.set(xlim=(0, 11.1), ylim=(-len(data) + 0.4, 1.0))
+    rows = [_parts(flags) for flags in data.values()]
+    full = _parts(data[FULL_METHOD])
+    colours = [[SAME if a == b else CHANGED for a, b in zip(r, full, strict=True)] for r in rows]
+    figure, ax = plt.subplots(figsize=(9, 3.6))
     ax.axis("off")
-    return figure
-
-
-def parameters(data: dict[str, Any]) -> Figure:
-    """How many parameters each model has, a panel for each size (§4.2).
-
-    data: by size (the panel's title), by model, the count.
-    """
-    figure, axes = plt.subplots(1, len(data), figsize=(5 * len(data), 2.8), squeeze=False)
-    for ax, (size, counts) in zip(axes[0], data.items(), strict=True):
-        bars = ax.bar(
-            [short(m) for m in counts], [n / 1e6 for n in counts.values()],
-            color=[SYSTEMS[m].colour for m in counts],
-        )  # fmt: skip
-        ax.bar_label(bars, fmt="%.2f", fontsize=9)
-        ax.set_title(size)
-        ax.tick_params(axis="x", labelsize=8)
-        ax.margins(y=0.15)
-    axes[0][0].set_ylabel("million parameters")
-    return figure
-
-
-def one_picture(data: dict[str, Any]) -> Figure:
-    """One test picture as the models get it, under each kernel width (§4.2).
-
-    data: hr, a tensor (3, H, W); lr, by width, tensors (3, H/s, W/s), in [0, 1].
-    """
-    figure, axes = plt.subplots(1, 1 + len(data["lr"]), figsize=(2.4 * (1 + len(data["lr"])), 2.7))
-    image_axes(axes[0], data["hr"], "HR")
-    for ax, (label, image) in zip(axes[1:], data["lr"].items(), strict=True):
-        image_axes(ax, image, f"LR, σ = {label}")
+    heads = ["representation R from", "computed by", "read by the SR network in", "trained on"]
+    table = ax.table(rows, colours, "center", [0.22, 0.2, 0.28, 0.2], [*map(short, data)],
+                     colLabels=heads, loc="center")  # fmt: skip
+    table.scale(1, 2.6)
     return figure
 
 
@@ -102,50 +62,53 @@ def ablation(data: dict[str, Any]) -> Figure:
 
     data: the fields of studies.ablation.AblationData as json; a curve is a list of (σ, dB).
     """
-    measured, printed = data["measured"], data["printed"]
-    figure, (left, right, far) = plt.subplots(
+    figure, (left, middle, right) = plt.subplots(
         1, 3, figsize=(14, 4.2), width_ratios=(1.25, 0.9, 0.9)
     )
-    bicubic = measured["bicubic"]
-    left.plot(*zip(*bicubic, strict=True), "x--", color="0.3", label="bicubic, measured here")
-    models = [model for model in ABLATION if model in measured]
-    for model in models:
-        row, points = SYSTEMS[model], zip(*measured[model], strict=True)
-        label = f"{row.short}, measured here"
-        left.plot(*points, f"{row.marker}-", color=row.colour, label=label)
+    _psnr_curves(left, data)
+    _means(middle, data["measured"])
+    _claims(right, data["claims"])
+    return leave_room(figure)
+
+
+def _line(name: str) -> dict[str, Any]:
+    return {"ls": "--" if name == "bicubic" else "-", "color": SYSTEMS[name].colour or "0.3"}
+
+
+def _psnr_curves(ax: Axes, data: dict[str, Any]) -> None:
+    measured, printed = data["measured"], data["printed"]
+    for name, points in measured.items():
+        look: dict[str, Any] = {"marker": SYSTEMS[name].marker, **_line(name)}
+        ax.plot(*zip(*points, strict=True), label=f"{short(name)}, measured here", **look)
     for (name, points), colour in zip(printed.items(), ("0.6", "black"), strict=False):
-        style = {"ls": ":", "marker": "o", "mfc": "none", "color": colour}
-        left.plot(*zip(*points, strict=True), label=f"{name}, printed in the paper", **style)
-    left.set(xlabel="kernel width σ, HR pixels", ylabel="PSNR-Y, dB")
-    left.set(xticks=[width for width, _ in bicubic], title=f"{data['dataset']} ×4")
-    left.legend(frameon=False, fontsize=8, loc="lower left", ncols=2)
+        look = {"ls": ":", "marker": "o", "mfc": "none", "color": colour}
+        ax.plot(*zip(*points, strict=True), label=f"{name}, printed in the paper", **look)
+    ax.set(xlabel=WIDTH_LABEL, ylabel="PSNR-Y, dB", title=f"{data['dataset']} ×4")
+    ax.set_xticks([width for width, _ in measured["bicubic"]])
+    ax.legend(fontsize=8, loc="lower left", ncols=2)
     shown = [psnr for points in [*measured.values(), *printed.values()] for _, psnr in points]
     low, high = min(shown), max(shown)
-    left.set_ylim(low - 0.3 * (high - low), high + 0.05 * (high - low))  # room for the legend
+    ax.set_ylim(low - 0.3 * (high - low), high + 0.05 * (high - low))  # room for the legend
 
+
+def _means(ax: Axes, measured: dict[str, Any]) -> None:
     means = {name: mean_of(points) for name, points in measured.items()}
+    bicubic = means["bicubic"]
     # Bars start at bicubic, so that their height is the gain; lower where a model is below it.
-    floor = means["bicubic"] - 1.2 * max(0.0, means["bicubic"] - min(means.values()))
+    floor = bicubic - 1.2 * max(0.0, bicubic - min(means.values()))
     room = max(max(means.values()) - floor, 0.5)
     for place, model in enumerate(ABLATION):
-        if model in models:
-            top = means[model]
-            right.bar(place, top - floor, bottom=floor, color=SYSTEMS[model].colour, width=0.7)
-            right.text(place, top, f"{top:.2f}", ha="center", va="bottom", fontsize=9)
+        if model in means:
+            bar = ax.bar(place, means[model] - floor, 0.7, floor, color=SYSTEMS[model].colour)
+            ax.bar_label(bar, [f"{means[model]:.2f}"], fontsize=9)
         else:
-            right.bar(place, room, bottom=floor, color="none", ec="0.75", ls=":", width=0.7)
-            right.text(
-                place, floor + room / 2, "not trained yet", rotation=90, ha="center", va="center",
-                color="0.5", fontsize=9,
-            )  # fmt: skip
-    right.axhline(means["bicubic"], color="0.3", ls="--")
-    right.text(4.5, means["bicubic"], "bicubic", ha="right", va="top", fontsize=8, color="0.3")
-    right.set_xticks(range(len(ABLATION)), [short(model) for model in ABLATION], fontsize=8)
-    right.set_ylim(floor - 0.1 * room, floor + 1.15 * room)
-    right.set(title="mean over the widths, measured here", ylabel="PSNR-Y, dB")
-    _claims(far, data["claims"])
-    figure.supxlabel(" ", fontsize=7)  # room for the mark of the profile
-    return figure
+            bar = ax.bar(place, room, 0.7, floor, color="none", ec="0.75", ls=":")
+            ax.bar_label(bar, ["not trained yet"], label_type="center", rotation=90, color="0.5")
+    ax.axhline(bicubic, color="0.3", ls="--")
+    ax.text(4.5, bicubic, "bicubic", ha="right", va="top", fontsize=8, color="0.3")
+    ax.set_xticks(range(len(ABLATION)), [*map(short, ABLATION)], fontsize=8)
+    ax.set_ylim(floor - 0.1 * room, floor + 1.15 * room)
+    ax.set(title="mean over the widths, measured here", ylabel="PSNR-Y, dB")
 
 
 def _difference(claim: dict[str, Any]) -> str:
@@ -162,14 +125,12 @@ def _claims(ax: Axes, claims: list[dict[str, Any]]) -> None:
     ax.axvline(0, color="0.3", lw=1)
     for place, claim in enumerate(claims):
         differences = list(claim["differences"].values())
-        colour = _claim_colour(claim)
-        ax.plot(differences, [place] * len(differences), "o", color=colour, ms=8, alpha=0.8)
-        words = claim["verdict"]
-        if claim["mean"] is not None:
-            words = f"{claim['mean']:+.2f} dB: {words}"
-        ax.text(0.02, place + 0.32, words, fontsize=8, color="0.3", va="center",
+        places = [place] * len(differences)
+        ax.plot(differences, places, "o", color=_claim_colour(claim), ms=8, alpha=0.8)
+        mean = "" if claim["mean"] is None else f"{claim['mean']:+.2f} dB: "
+        ax.text(0.02, place + 0.32, mean + claim["verdict"], fontsize=8, color="0.3", va="center",
                 transform=ax.get_yaxis_transform())  # fmt: skip
-    ax.set_yticks(range(len(claims)), [_difference(claim) for claim in claims], fontsize=9)
+    ax.set_yticks(range(len(claims)), [*map(_difference, claims)], fontsize=9)
     ax.set_ylim(len(claims) - 0.4, -0.5)
     reach = max([0.1, *(abs(d) for c in claims for d in c["differences"].values())])
     ax.set_xlim(-1.25 * reach, 1.25 * reach)
@@ -187,22 +148,20 @@ def claim_curves(data: dict[str, Any]) -> Figure:
     curves = {(run["model"], run["seed"]): run["curve"] for run in data["runs"]}
     for ax, claim in zip(axes, data["claims"], strict=True):
         ax.axhline(0, color="0.3", lw=1)
-        colour = _claim_colour(claim)
         reach = 0.1
         for seed, style in zip(claim["differences"], cycle(("-", "--", ":", "-."))):
             (at, better), (other, worse) = (
                 zip(*curves[claim[side], int(seed)], strict=True) for side in ("better", "worse")
             )
             growth = np.asarray(better) - np.interp(at, other, worse)
-            ax.plot(at, growth, style, color=colour, label=f"seed {seed}")
+            ax.plot(at, growth, style, color=_claim_colour(claim), label=f"seed {seed}")
             reach = max(reach, float(np.abs(growth[len(growth) // 4 :]).max()))
         ax.set(ylim=(-1.2 * reach, 1.2 * reach), title=_difference(claim), xlabel="iteration")
-        ax.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+        ax.xaxis.set_major_formatter("{x:,.0f}")
         if claim["differences"]:
-            ax.legend(frameon=False, fontsize=8, loc="lower right")
+            ax.legend(fontsize=8, loc="lower right")
     axes[0].set_ylabel("held-out PSNR-Y, dB")
-    figure.supxlabel(" ", fontsize=7)  # room for the mark of the profile
-    return figure
+    return leave_room(figure)
 
 
 def training_curves(data: dict[str, Any]) -> Figure:
@@ -214,26 +173,23 @@ def training_curves(data: dict[str, Any]) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
     last = []
     for model, log in data.items():
-        measured = [(r["iteration"], list(r["psnr"].values())) for r in log if "psnr" in r]
-        at, means = [i for i, _ in measured], [fmean(v) for _, v in measured]
-        left.plot(at, means, ".-", color=SYSTEMS[model].colour, label=short(model))
-        last += means[len(means) // 4 :]  # the start would flatten the rest
+        style = {"color": SYSTEMS[model].colour, "label": short(model)}
+        means = [(r["iteration"], fmean(r["psnr"].values())) for r in log if "psnr" in r]
+        left.plot(*zip(*means, strict=True), ".-", **style)
+        last += [mean for _, mean in means[len(means) // 4 :]]  # the start would flatten the rest
         loss = [(r["iteration"], r["contrastive"]) for r in log if "contrastive" in r]
         if loss:
             # Ten lines of the log in one: single ones jump about more than the models differ.
             groups = [loss[i : i + 10] for i in range(0, len(loss), 10)]
-            points = [(g[-1][0], mean_of(g)) for g in groups]
-            right.plot(*zip(*points, strict=True), color=SYSTEMS[model].colour, label=short(model))
-    if last:
-        room = max(max(last) - min(last), 0.05)
-        left.set_ylim(min(last) - 0.1 * room, max(last) + 0.1 * room)
-    left.set(
-        xlabel="iteration", ylabel="PSNR-Y, dB", title="held-out pictures, mean over the widths"
-    )
-    right.set(xlabel="iteration", title="contrastive loss", ylim=(0, None))
+            right.plot(*zip(*((g[-1][0], mean_of(g)) for g in groups), strict=True), **style)
+    room = max(max(last) - min(last), 0.05)
+    left.set(ylabel="PSNR-Y, dB", title="held-out pictures, mean over the widths")
+    left.set_ylim(min(last) - 0.1 * room, max(last) + 0.1 * room)
+    right.set(title="contrastive loss", ylim=(0, None))
     for ax in (left, right):
-        ax.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
-        ax.legend(frameon=False, fontsize=8)
+        ax.set_xlabel("iteration")
+        ax.xaxis.set_major_formatter("{x:,.0f}")
+        ax.legend(fontsize=8)
     return figure
 
 
@@ -243,18 +199,12 @@ def crops(data: dict[str, Any]) -> Figure:
     data: hr, a tensor (3, h, w); widths, labels; rows, by method, a list of crops; psnr, by method,
     a list of numbers of the whole picture; note, set below the title.
     """
-    rows, widths = data["rows"], data["widths"]
-    size = (2.3 * (1 + len(widths)), 2.55 * len(rows))
-    figure, axes = plt.subplots(len(rows), 1 + len(widths), figsize=size, squeeze=False)
-    for line, (method, images) in zip(axes, rows.items(), strict=True):
-        for ax, image, psnr in zip(line[1:], images, data["psnr"][method], strict=True):
-            image_axes(ax, image, note=f"{psnr:.2f} dB")
-        line[1].set_ylabel(method)
-        line[0].axis("off")
-    for ax, width in zip(axes[0][1:], widths, strict=True):
-        ax.set_title(f"σ = {width}")
-    axes[0][0].axis("on")
-    image_axes(axes[0][0], data["hr"], "HR")
+    rows = {method: [data["hr"], *images] for method, images in data["rows"].items()}
+    titles = ["HR", *(f"σ = {width}" for width in data["widths"])]
+    figure, axes = picture_grid(rows, titles, 2.4)
+    for line, method in zip(axes, rows, strict=True):
+        for ax, psnr in zip(line[1:], data["psnr"][method], strict=True):
+            ax.set_xlabel(f"{psnr:.2f} dB")
     figure.suptitle(data["note"], fontsize=9, color="0.35")
     return figure
 
@@ -272,57 +222,43 @@ def blind_vs_nonblind(data: dict[str, Any]) -> Figure:
     ax.text(high + 0.03, 0.97, "never seen\nin training", transform=ax.get_xaxis_transform(),
             va="top", fontsize=8)  # fmt: skip
     for name, points in data["curves"].items():
-        line = ax.plot(*zip(*points, strict=True), marker=".", color="0.3", ls="--")[0]
-        line.set_label(short(name))
-        if name in ABLATION:
-            line.set(color=SYSTEMS[name].colour, ls="-")
+        ax.plot(*zip(*points, strict=True), marker=".", label=short(name), **_line(name))
     for unseen in data["unseen"]:
         ax.axvline(unseen, color="0.6", ls=":", lw=0.8)
-    ax.set(xlabel="kernel width σ, HR pixels", ylabel="PSNR-Y, dB", title=data["dataset"])
+    ax.set(xlabel=WIDTH_LABEL, ylabel="PSNR-Y, dB", title=data["dataset"])
     ax.set_xlim(min(widths), max(widths) + 0.02)
-    ax.legend(frameon=False, loc="lower left")
+    ax.legend(loc="lower left")
     return figure
 
 
-def _scatter(ax: Axes, points: list[list[float]], widths: list[float]) -> None:
-    markers = ("o", "s", "^", "D", "v")
-    for kind, colour, marker in zip(sorted(set(widths)), PALETTE, markers, strict=False):
-        chosen = [point for point, width in zip(points, widths, strict=True) if width == kind]
-        x, y = zip(*chosen, strict=True)
-        ax.scatter(x, y, s=12, color=colour, marker=marker, label=f"σ = {kind:g}", alpha=0.8, lw=0)
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.spines[:].set_visible(True)
-
-
 def tsne(data: dict[str, Any]) -> Figure:
-    """Maps of two encoders' representations, and how well degradations are told apart (§4.2).
+    """Maps of two encoders' representations, and how well they tell degradations apart (§4.2).
 
     data: maps, by encoder, a list of (x, y); widths, σ of each point in HR pixels; probes, by
     name, the numbers of probes.probe_all; chance, the same numbers of a guess; perplexity; dataset.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.2), width_ratios=(1, 1, 1.4))
-    for ax, (name, points) in zip(axes, data["maps"].items(), strict=False):
-        _scatter(ax, points, data["widths"])
-        ax.set_title(f"{name}, k-NN {100 * data['probes'][name]['knn']:.1f} %")
+    figure, (*maps, right) = plt.subplots(1, 3, figsize=(13.5, 4.2), width_ratios=(1, 1, 1.4))
+    widths, readers = np.asarray(data["widths"]), data["probes"]
+    for ax, (name, points) in zip(maps, data["maps"].items(), strict=True):
+        for kind, colour, marker in zip(np.unique(widths), PALETTE, MARKERS, strict=False):
+            x, y = np.asarray(points)[widths == kind].T
+            label = f"σ = {kind:g}"
+            ax.scatter(x, y, s=12, color=colour, marker=marker, label=label, alpha=0.8, lw=0)
+        ax.set(title=f"{name}, k-NN {100 * readers[name]['knn']:.1f} %", xticks=[], yticks=[])
         ax.set_xlabel(f"t-SNE of {data['dataset']}, perplexity {data['perplexity']:g}", fontsize=8)
-    axes[0].legend(fontsize=8, markerscale=1.6, loc="best")
-    ax, readers = axes[2], data["probes"]
-    width = 0.84 / len(readers)
+        ax.spines[:].set_visible(True)
+    maps[0].legend(fontsize=8, markerscale=1.6)
+    width, places = 0.84 / len(readers), np.arange(len(READ_OUTS))
     for place, (name, numbers) in enumerate(readers.items()):
-        left = [i + (place - (len(readers) - 1) / 2) * width for i in range(len(READ_OUTS))]
+        left = places + (place - (len(readers) - 1) / 2) * width
         # A read-out worse than the mean has a negative R²: as useless as 0, and off the picture.
         heights = [max(numbers[key], 0) for key in READ_OUTS]
-        bars = ax.bar(left, heights, 0.94 * width, color=PALETTE[place], label=name)
+        bars = right.bar(left, heights, 0.94 * width, color=PALETTE[place], label=name)
         labels = [f"{numbers[key]:.2f}" for key in READ_OUTS]
-        ax.bar_label(bars, labels, fontsize=7, rotation=90 if len(readers) > 3 else 0, padding=2)
-    for place, key in enumerate(READ_OUTS):
-        level = max(data["chance"][key], 0)
-        label = "by chance" if place == 0 else None
-        ax.hlines(level, place - 0.45, place + 0.45, color="black", ls="--", lw=1.2, label=label)
-    ax.set_xticks(range(len(READ_OUTS)), list(READ_OUTS.values()), fontsize=8)
-    ax.set_ylim(0, 1.45)
-    ax.set_title("read from pictures never seen")
-    figure.supxlabel(" ", fontsize=7)  # room for the mark of the profile
-    ax.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
-    return figure
+        right.bar_label(bars, labels, fontsize=7, rotation=90 if len(readers) > 3 else 0, padding=2)
+    levels = [max(data["chance"][key], 0) for key in READ_OUTS]
+    right.hlines(levels, places - 0.45, places + 0.45, "black", "--", lw=1.2, label="by chance")
+    right.set_xticks(places, list(READ_OUTS.values()), fontsize=8)
+    right.set(title="read from pictures never seen", ylim=(0, 1.2))
+    right.legend(fontsize=8, **BESIDE)
+    return leave_room(figure)

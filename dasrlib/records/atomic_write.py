@@ -12,21 +12,10 @@ from pathlib import Path
 def check_writable(
     path: str | Path, overwrite: bool = False, inputs: Iterable[str | Path] = ()
 ) -> Path:
-    """Refuse a path that cannot or must not be written to; call it before the work.
+    """The path with `~` expanded; refuses one that cannot or must not be written to.
 
-    Args:
-        path: the file to write. Its folder must exist; a temporary file in it is made to try.
-        overwrite: whether an existing file may be replaced.
-        inputs: the files that are read. They are never written to, not even through another path to
-            the same file. Names of files that do not exist are ignored.
-
-    Returns:
-        The path, with `~` expanded.
-
-    Raises:
-        ValueError: the path is one of the inputs.
-        FileExistsError: the file exists and overwrite was not asked for.
-        OSError: the path is a folder or a device, or its folder is missing or cannot be written to.
+    Call it before the work. An existing file is refused unless `overwrite` is asked for, and one of
+    the `inputs` always, also through another path to the same file.
     """
     path = Path(path).expanduser()
     if os.path.exists(path):  # unlike path.exists(), False for a name that is too long

@@ -10,30 +10,14 @@ from typing import Any, NoReturn
 
 @dataclass(frozen=True)
 class FigureRecord:
-    """The content of figures/NAME.json.
-
-    `None` for minutes, weights or datasets means that nobody recorded them at the time.
-
-    Args:
-        name: the figure's name, which is also the name of its files.
-        draw: "module:function" of dasrlib; the function makes the figure from `data`.
-        made_by: the command that makes the figure, or the path of the notebook that does.
-        alt: what the figure shows, for a reader who does not see it.
-        profile: the profile of the run.
-        seed: the seed of the run; the first one of several.
-        minutes: how long the run took.
-        weights: the names of the weights that were loaded.
-        datasets: the names of the data sets that were measured on.
-        provenance: hardware, versions and commit, as `provenance.describe` gives them.
-        data: what is drawn; only what JSON can hold.
-    """
+    """The content of figures/NAME.json. None means that nobody recorded it at the time."""
 
     name: str
-    draw: str
-    made_by: str
-    alt: str
-    profile: str
-    seed: int
+    draw: str  # "module:function" of dasrlib; the function makes the figure from `data`
+    made_by: str  # the command, or the path of the notebook
+    alt: str  # what the figure shows, for a reader who does not see it
+    profile: str | None  # None where no profile set its sizes
+    seed: int  # the first one of several
     minutes: float | None
     weights: list[str] | None
     datasets: list[str] | None

@@ -1,5 +1,4 @@
-"""Where a number came from: the hardware, the versions and the commit, written beside every
-result."""
+"""The hardware, the versions and the commit that a number came from."""
 
 from __future__ import annotations
 
@@ -24,21 +23,13 @@ def processor() -> str:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that dasrlib runs from, with "+" if files were changed.
-
-    None if dasrlib does not run from a checkout.
-    """
-    here = Path(__file__).resolve().parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(here), *words], check=True, capture_output=True, text=True
-        ).stdout.strip()
-
+    """The commit of this checkout, with "+" if files were changed; None outside a checkout."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    folder = Path(__file__).parent
     try:
-        return git("rev-parse", "--short=12", "HEAD") + (
-            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
-        )
+        return subprocess.check_output(
+            command, cwd=folder, text=True, stderr=subprocess.DEVNULL
+        ).strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 

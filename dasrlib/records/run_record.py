@@ -24,25 +24,15 @@ def mean_of(curve: Iterable[Sequence[float]]) -> float:
 
 @dataclass(frozen=True)
 class Measurement(Generic[Label]):
-    """One picture under one degradation, restored by one system.
-
-    Args:
-        system: the system's name.
-        picture: the picture's name.
-        degradation: the kernel width σ in HR pixels, or a word for the degradation.
-        psnr: PSNR-Y, dB.
-        ssim: SSIM-Y.
-        seed: of the noise.
-        seconds: that the restoration took. It does not count when measurements are compared.
-    """
+    """One picture under one degradation, restored by one system."""
 
     system: str
     picture: str
     degradation: Label
-    psnr: float
-    ssim: float
-    seed: int
-    seconds: float = field(compare=False)
+    psnr: float  # PSNR-Y, dB
+    ssim: float  # SSIM-Y
+    seed: int  # of the noise
+    seconds: float = field(compare=False)  # that the restoration took
 
 
 class LogRow(TypedDict, total=False):
@@ -58,28 +48,16 @@ class LogRow(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """How one network was trained: what the json beside its weights says.
-
-    Args:
-        model: the name of the variant.
-        scale: 2, 3 or 4.
-        seed: of the training.
-        space: the fields of its DegradationSpace.
-        profile: the fields of its Profile.
-        minutes: that it took.
-        dtype: of the autocast, such as "bfloat16".
-        provenance: the hardware, the versions and the commit.
-        log: the losses and the held-out PSNR on the way.
-    """
+    """How one network was trained: the content of the json beside its weights."""
 
     model: str
     scale: int
     seed: int
-    space: Mapping[str, object]
-    profile: Mapping[str, object]
+    space: Mapping[str, object]  # the fields of the DegradationSpace
+    profile: Mapping[str, object]  # the fields of the Profile
     minutes: float
-    dtype: str
-    provenance: Mapping[str, object]
+    dtype: str  # of the autocast, such as "bfloat16"
+    provenance: Mapping[str, object]  # hardware, versions and commit
     log: Sequence[LogRow]
 
     @classmethod
@@ -95,19 +73,10 @@ class RunRecord:
             )
         return cls(**{name: content[name] for name in names})
 
-    def write(self, path: str | Path) -> Path:
-        """Writes the record as json, whole or not at all; returns the path."""
-        path = Path(path)
+    def write(self, path: Path) -> None:
+        """Writes the record as json, whole or not at all."""
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-        return path
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """What makes the run this run and no other, as `training.identity` gives it."""
-        return {
-            name: getattr(self, name) for name in ("model", "scale", "seed", "space", "profile")
-        }
 
     @property
     def validations(self) -> list[tuple[int, Curve]]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 import torch
 
@@ -37,23 +38,16 @@ CLAIMS = [
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """What one finished run reaches, and how it was trained (§4.2).
-
-    Args:
-        psnr: PSNR-Y over Table 2's kernel widths, dB. `ssim`: SSIM-Y likewise.
-        read: how well four widths are told apart by the representation ("knn", accuracy) and σ is
-            read off it ("r2"); None for a model that is given the degradation.
-        held_out: the last PSNR-Y over the widths on the pictures held out of the training.
-        curve: (iteration, mean held-out PSNR-Y) on the way there.
-    """
+    """What one finished run reaches, and how it was trained (§4.2)."""
 
     model: str
     seed: int
-    psnr: Curve
+    psnr: Curve  # over Table 2's kernel widths
     ssim: Curve
+    # Of the representation: k-NN accuracy of four widths ("knn"), R² of σ ("r2"). None: not blind.
     read: Mapping[str, float] | None
-    held_out: Curve | None
-    curve: Sequence[tuple[int, float]]
+    held_out: Curve | None  # the last PSNR-Y on the pictures held out of the training
+    curve: Sequence[tuple[int, float]]  # (iteration, mean held-out PSNR-Y) on the way there
     iterations: int
     minutes: float
     dtype: str
@@ -62,39 +56,26 @@ class MeasuredRun:
 
 @dataclass(frozen=True)
 class ClaimOutcome:
-    """One of the paper's orderings, and whether it came out.
-
-    Args:
-        differences: by seed, of the means over the widths, dB.
-        mean: of the differences; None where no seed has both models.
-        verdict: in words.
-    """
+    """One of the paper's orderings, and whether it came out."""
 
     better: str
     worse: str
-    differences: Mapping[str, float]
-    mean: float | None
+    differences: Mapping[str, float]  # by seed, of the means over the widths, dB
+    mean: float | None  # None where no seed has both models
     verdict: str
 
 
 @dataclass(frozen=True)
 class AblationData:
-    """What plots.ablation.ablation draws (§4.2), as json by dataclasses.asdict.
-
-    Args:
-        measured: by system, the mean PSNR-Y of its runs over the widths, dB.
-        printed: the paper's rows for the dataset, by method; empty where it has none.
-        missing: the models that are not trained yet.
-        parameters: by model.
-    """
+    """What plots.ablation.ablation draws (§4.2), as json by dataclasses.asdict."""
 
     dataset: str
-    measured: Mapping[str, Curve]
-    printed: Mapping[str, Curve]
-    missing: Sequence[str]
+    measured: Mapping[str, Curve]  # by system, the mean PSNR-Y of its runs
+    printed: Mapping[str, Curve]  # the paper's rows for the dataset, by method, if it has any
+    missing: Sequence[str]  # the models that are not trained yet
     claims: Sequence[ClaimOutcome]
     runs: Sequence[MeasuredRun]
-    parameters: Mapping[str, int]
+    parameters: Mapping[str, int]  # by model
 
 
 class Ablation:
@@ -114,18 +95,17 @@ class Ablation:
     ) -> None:
         if not seeds or len(set(seeds)) < len(seeds):
             raise ValueError(f"seeds must be different numbers, at least one, got {list(seeds)}")
-        self.folder, self.seeds, self.device = Path(folder), list(seeds), device
-        self.dtype = dtype
+        self.folder, self.seeds, self.images = Path(folder), list(seeds), images
+        self.device, self.dtype = device, dtype
         self.profile = profiles.get(profile) if isinstance(profile, str) else profile
         self.space = DegradationSpace.isotropic(SCALE)
-        self.images = images
 
     def runs(self) -> list[tuple[str, int]]:
         """Every (model, seed), in the order in which they are trained."""
         return [(model, seed) for seed in self.seeds for model in ORDER]
 
     def path(self, model: str, seed: int) -> Path:
-        """Where a run lies."""
+        """The folder of a run."""
         return self.folder / f"{model}-{seed}"
 
     def finished_record(self, model: str, seed: int) -> RunRecord | None:
@@ -138,7 +118,7 @@ class Ablation:
             return None
         record = RunRecord.read(path)
         asked = training.identity(model, self.profile, self.space, seed)
-        training.require_same_settings(path.parent, record.settings, asked)
+        training.require_same_settings(path.parent, vars(record), asked)
         return record
 
     def train(self, minutes: float | None = None, progress: bool = True) -> bool:
@@ -167,14 +147,12 @@ class Ablation:
     def measure_runs(self, pictures: Pictures, probed: Pictures) -> list[MeasuredRun]:
         """What each finished run reaches over Table 2's kernel widths (§4.2).
 
-        Args:
-            pictures: to restore.
-            probed: to read representations on, at least 3.
+        pictures: to restore. probed: to read representations on, at least 3.
         """
         probe_set = ProbeSet(probed, noisy=False)
+        records = {run: self.finished_record(*run) for run in self.runs()}
         measured = []
-        for model, seed in self.runs():
-            record = self.finished_record(model, seed)
+        for (model, seed), record in records.items():
             if record is None:
                 continue
             path = self.path(model, seed) / "weights.safetensors"
@@ -184,8 +162,8 @@ class Ablation:
                 MeasuredRun(
                     model=model,
                     seed=seed,
-                    psnr=_rounded(evaluation.mean_by_degradation(rows), 3),
-                    ssim=_rounded(evaluation.mean_by_degradation(rows, "ssim"), 4),
+                    psnr=_mean_curve(rows, "psnr", 3),
+                    ssim=_mean_curve(rows, "ssim", 4),
                     read=_read(trained, probe_set),
                     held_out=validations[-1][1] if validations else None,
                     curve=[(at, round(mean_of(psnr), 4)) for at, psnr in validations],
@@ -203,13 +181,20 @@ class Ablation:
         runs = self.measure_runs(pictures, probed_pictures(self.profile))
         if not runs:
             return None
-        bicubic = evaluation.mean_by_degradation(_benchmark(evaluation.Bicubic(SCALE), pictures))
-        return summary(runs, dataset, _rounded(bicubic, 3), parameters(self.profile))
+        bicubic = _mean_curve(_benchmark(evaluation.Bicubic(SCALE), pictures), "psnr", 3)
+        return summary(runs, dataset, bicubic, parameters(self.profile))
 
 
 def _benchmark(system: evaluation.System, pictures: Pictures) -> list[Measurement[float]]:
     widths = evaluation.isotropic_degradations(SCALE, paper.kernel_widths(SCALE))
     return evaluation.benchmark(system, pictures, widths)
+
+
+def _mean_curve(
+    rows: Sequence[Measurement[float]], column: Literal["psnr", "ssim"], digits: int
+) -> Curve:
+    means = evaluation.mean_by_degradation(rows, column)
+    return [(width, round(value, digits)) for width, value in means.items()]
 
 
 def parameters(profile: Profile) -> dict[str, int]:
@@ -221,17 +206,12 @@ def parameters(profile: Profile) -> dict[str, int]:
         }
 
 
-@torch.inference_mode()
 def _read(model: network.BlindSR, probe_set: ProbeSet) -> Mapping[str, float] | None:
     if model.needs != "nothing":
         return None
     device = evaluation.device_of(model)
     scores = probe_set.score(lambda lr: model.represent(lr.to(device)))
     return {"knn": scores["width"], "r2": scores["width r2"]}
-
-
-def _rounded(means: Mapping[float, float], digits: int) -> Curve:
-    return [(width, round(value, digits)) for width, value in means.items()]
 
 
 def claims(runs: Sequence[MeasuredRun]) -> list[ClaimOutcome]:
@@ -265,14 +245,7 @@ def _verdict(differences: Sequence[float], tie: bool) -> str:
 def summary(
     runs: Sequence[MeasuredRun], dataset: str, bicubic: Curve, parameters: Mapping[str, int]
 ) -> AblationData:
-    """The runs, their means over the seeds, the claims, and the paper's rows (§4.2).
-
-    Args:
-        runs: of Ablation.measure_runs.
-        dataset: what was restored; the paper's rows are those of this test set.
-        bicubic: PSNR-Y of plain upsampling over the same widths, dB.
-        parameters: by model.
-    """
+    """The runs on a dataset, their means over seeds, the claims, and the paper's rows (§4.2)."""
     measured = {"bicubic": bicubic}
     for model in ABLATION:
         curves = [run.psnr for run in runs if run.model == model]
@@ -280,14 +253,14 @@ def summary(
             measured[model] = [
                 (points[0][0], round(mean_of(points), 3)) for points in zip(*curves, strict=True)
             ]
-    printed = paper.table2(SCALE)
+    printed = {method: paper.table2(SCALE)[method] for method in ("Bicubic", "DASR")}
     return AblationData(
         dataset=dataset,
         measured=measured,
         printed={
-            method: list(printed[method][dataset].items())
-            for method in ("Bicubic", "DASR")
-            if dataset in printed[method]
+            method: list(rows[dataset].items())
+            for method, rows in printed.items()
+            if dataset in rows
         },
         missing=[model for model in ABLATION if model not in measured],
         claims=claims(runs),
@@ -297,8 +270,7 @@ def summary(
 
 
 def require_test_sets(profile: Profile) -> None:
-    """Raises FileNotFoundError where a test set is not on this machine: before the training, not
-    after."""
+    """Raises FileNotFoundError for a test set that is not on this machine, before the training."""
     if not profile.is_plumbing:
         for name in (BENCHMARK, PROBED):
             data.paths(name)
@@ -306,13 +278,15 @@ def require_test_sets(profile: Profile) -> None:
 
 def benchmark_pictures(profile: Profile) -> tuple[str, Pictures]:
     """Set14; in the smoke profile small crops of two samples, whose numbers mean nothing."""
-    if not profile.is_plumbing:
-        return BENCHMARK, data.images(BENCHMARK)
-    return "tiny corners", [(name, image[:, :64, :64]) for name, image in data.images("samples", 2)]
+    if profile.is_plumbing:
+        return "tiny corners", _corners(2)
+    return BENCHMARK, data.images(BENCHMARK)
 
 
 def probed_pictures(profile: Profile) -> Pictures:
     """B100; in the smoke profile small crops of three samples, as many as a read-out of σ needs."""
-    if not profile.is_plumbing:
-        return data.images(PROBED)
-    return [(name, image[:, :64, :64]) for name, image in data.images("samples", 3)]
+    return _corners(3) if profile.is_plumbing else data.images(PROBED)
+
+
+def _corners(count: int) -> Pictures:
+    return [(name, image[:, :64, :64]) for name, image in data.images("samples", count)]

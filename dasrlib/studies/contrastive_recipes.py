@@ -15,13 +15,7 @@ from dasrlib import paper
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout
 from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Profile, Stage
-from dasrlib.representation import (
-    IN_BATCH,
-    MOCO,
-    ContrastiveLearner,
-    ContrastiveRecipe,
-    Encoder,
-)
+from dasrlib.representation import IN_BATCH, MOCO, ContrastiveLearner, ContrastiveRecipe, Encoder
 from dasrlib.training.patches import PatchPairs
 from dasrlib.training.step import LossMeter, Step, sample_batch, train_stage
 
@@ -29,57 +23,38 @@ LOG_EVERY = 10  # iterations
 
 # MoCo for the trials, which have 400 iterations in place of the paper's 100,000.
 MOCO_1024 = replace(MOCO, queue_size=1024, momentum=0.99)
+# Old keys can pass no gradient, and need an encoder of their own: MoCo but for the input and the
+# temperature.
+SHORT_QUEUE = replace(MOCO_1024, encoder_input="high-pass", temperature=IN_BATCH.temperature)
 
-
-@dataclass(frozen=True)
-class TitledRecipe:
-    """A row of the study: a recipe, and its title in the figures."""
-
-    title: str
-    recipe: ContrastiveRecipe
-
-
-TRIALS = {
-    "moco": TitledRecipe("MoCo, queue 1024", MOCO_1024),
-    "moco-both": TitledRecipe(
-        "MoCo, and the batch as negatives", replace(MOCO_1024, negatives="both")
-    ),
-    "moco-groupnorm": TitledRecipe("MoCo, with GroupNorm", replace(MOCO_1024, batchnorm="group")),
-    "moco-high-pass": TitledRecipe(
-        "MoCo, high-pass input", replace(MOCO_1024, encoder_input="high-pass")
-    ),
-    "short": TitledRecipe("short", IN_BATCH),
-    "short-rgb": TitledRecipe("short, RGB input", replace(IN_BATCH, encoder_input="rgb")),
-    "short-unnormalised": TitledRecipe(
+moco, short = partial(replace, MOCO_1024), partial(replace, IN_BATCH)
+TRIALS = {  # title in the figures, and recipe
+    "moco": ("MoCo, queue 1024", MOCO_1024),
+    "moco-both": ("MoCo, and the batch as negatives", moco(negatives="both")),
+    "moco-groupnorm": ("MoCo, with GroupNorm", moco(batchnorm="group")),
+    "moco-high-pass": ("MoCo, high-pass input", moco(encoder_input="high-pass")),
+    "short": ("short", IN_BATCH),
+    "short-rgb": ("short, RGB input", short(encoder_input="rgb")),
+    "short-unnormalised": (
         "short, not divided by the deviation",
-        replace(IN_BATCH, encoder_input="high-pass-unnormalised"),
+        short(encoder_input="high-pass-unnormalised"),
     ),
-    "short-queue": TitledRecipe(
-        # Old keys can pass no gradient, and need an encoder of their own: MoCo but for the input
-        # and the temperature.
-        "short, with a queue",
-        replace(MOCO_1024, encoder_input="high-pass", temperature=IN_BATCH.temperature),
+    "short-queue": ("short, with a queue", SHORT_QUEUE),
+    "short-no-key-gradient": ("short, no gradient through the keys", short(key_gradient=False)),
+    "short-split": ("short, BatchNorm apart", short(batchnorm="split")),
+    "short-groupnorm": ("short, GroupNorm", short(batchnorm="group")),
+    "short-tau-0.07": ("short, τ = 0.07", short(temperature=paper.TEMPERATURE)),
+    "short-tau-0.3": ("short, τ = 0.3", short(temperature=0.3)),
+    "short-two-pictures": (
+        "short, positives from two pictures",
+        short(positives="same-degradation"),
     ),
-    "short-no-key-gradient": TitledRecipe(
-        "short, no gradient through the keys", replace(IN_BATCH, key_gradient=False)
-    ),
-    "short-split": TitledRecipe("short, BatchNorm apart", replace(IN_BATCH, batchnorm="split")),
-    "short-groupnorm": TitledRecipe("short, GroupNorm", replace(IN_BATCH, batchnorm="group")),
-    "short-tau-0.07": TitledRecipe(
-        "short, τ = 0.07", replace(IN_BATCH, temperature=paper.TEMPERATURE)
-    ),
-    "short-tau-0.3": TitledRecipe("short, τ = 0.3", replace(IN_BATCH, temperature=0.3)),
-    "short-two-pictures": TitledRecipe(
-        "short, positives from two pictures", replace(IN_BATCH, positives="same-degradation")
-    ),
-    "short-rgb-two-pictures": TitledRecipe(
+    "short-rgb-two-pictures": (
         "RGB input, positives from two pictures",
-        replace(IN_BATCH, encoder_input="rgb", positives="same-degradation"),
+        short(encoder_input="rgb", positives="same-degradation"),
     ),
-    "labels-rgb": TitledRecipe(
-        "labels, RGB input", replace(IN_BATCH, encoder_input="rgb", supervised=True)
-    ),
-    "labels-high-pass": TitledRecipe("labels, high-pass input", replace(IN_BATCH, supervised=True)),
+    "labels-rgb": ("labels, RGB input", short(encoder_input="rgb", supervised=True)),
+    "labels-high-pass": ("labels, high-pass input", short(supervised=True)),
 }
 # §4.3's degradations: does noise survive the division by the deviation?
 NOISY_TRIALS = {key: TRIALS[key] for key in ("moco", "short", "short-rgb", "short-unnormalised")}
@@ -87,10 +62,10 @@ NOISY_TRIALS = {key: TRIALS[key] for key in ("moco", "short", "short-rgb", "shor
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and on what each trial trains. Patches in LR pixels."""
+    """How long and on what each trial trains."""
 
     stage: Stage
-    patch: int
+    patch: int  # LR pixels
 
 
 def schedule(profile: Profile) -> Schedule:
@@ -114,37 +89,27 @@ def train(
     bar: tqdm | None = None,
     dtype: torch.dtype | None = None,
 ) -> tuple[Encoder, list[dict[str, float]]]:
-    """An encoder taught by a recipe. The same seed gives every recipe the same patches.
+    """An encoder taught by a recipe, and its log: iteration, loss, and the loss within the batch.
 
-    Args:
-        recipe: how.
-        plan: how long.
-        patches: pictures cut at the scale times plan.patch.
-        space: of the degradations.
-        seed: of the weights, the patches and the degradations.
-        bar: moves on with each iteration.
-
-    Returns:
-        The encoder, and its log: iteration, loss, and the loss within the batch.
+    The same seed gives every recipe the same patches. patches: of the scale times plan.patch
+    pixels. bar: moves on with each iteration.
     """
     device = patches.device
-    dtype = dtype or fastest_dtype(device)
     torch.manual_seed(seed)
     learner = ContrastiveLearner(build_encoder(recipe), recipe).to(device)
     learner.to(memory_format=fastest_layout(device))  # type: ignore[call-overload]
     if recipe.queue_size:
         learner.queue.copy_(learner.queue.flip(1))  # as the recorded trials began
-    step, meter = Step(learner, dtype=dtype), LossMeter(device)
+    step, meter = Step(learner, dtype=dtype or fastest_dtype(device)), LossMeter(device)
     sample = partial(sample_batch, patches, space, seed, recipe.positives)
     log: list[dict[str, float]] = []
     for iteration, losses in enumerate(train_stage(step, plan.stage, sample), start=1):
         meter.add(losses)
         if iteration % LOG_EVERY == 0:
             means = meter.means(iteration)
-            row = {"iteration": iteration, "loss": round(means["contrastive"], 4)}
+            log.append({"iteration": iteration, "loss": round(means["contrastive"], 4)})
             if not recipe.supervised:
-                row["in_batch"] = round(means["in_batch"], 4)
-            log.append(row)
+                log[-1]["in_batch"] = round(means["in_batch"], 4)
         if bar is not None:
             bar.update()
     return learner.query_encoder.eval(), log

@@ -19,48 +19,44 @@ ANGLES = (0, 45, 90, 135)  # degrees, of four anisotropic kernels
 NOISES = (0.0, 5.0, 10.0, 15.0)  # as in the paper's figure of §4.3
 
 
-def probe_degradations(noisy: bool) -> dict[str, dict[str, Degradations]]:
-    """By question, the degradations to be told apart at ×4, by label (§4.2, §4.3)."""
+def probe_degradations(noisy: bool) -> dict[str, dict[float, Degradations]]:
+    """By question, the degradations to tell apart at ×4, by their value (§4.2, §4.3)."""
     if not noisy:
-        return {"width": {f"{w:g}": Degradations.isotropic(w, 4) for w in WIDTHS}}
-    turned = {a: Degradations.anisotropic(4.0, 1.0, math.radians(a), 4, noise=5.0) for a in ANGLES}
-    noises = {n: Degradations.anisotropic(2.0, 1.0, 0.0, 4, noise=n) for n in NOISES}
+        return {"width": {width: Degradations.isotropic(width, 4) for width in WIDTHS}}
     return {
-        "angle": {f"{angle}": d for angle, d in turned.items()},
-        "noise": {f"{noise:g}": d for noise, d in noises.items()},
+        "angle": {
+            angle: Degradations.anisotropic(4.0, 1.0, math.radians(angle), 4, noise=5.0)
+            for angle in ANGLES
+        },
+        "noise": {n: Degradations.anisotropic(2.0, 1.0, 0.0, 4, noise=n) for n in NOISES},
     }
 
 
 class ProbeSet:
-    """Pictures no encoder was trained on, under degradations to be told apart; degraded once.
+    """Pictures no encoder was trained on, under degradations to tell apart; degraded once.
 
-    Args:
-        pictures: (name, (3, H, W)) pairs, at least 3.
-        noisy: §4.3's anisotropic kernels with noise instead of §4.2's isotropic ones.
+    pictures: (name, (3, H, W)) pairs, at least 3. noisy: §4.3's anisotropic kernels with noise
+    instead of §4.2's isotropic ones.
     """
 
     def __init__(self, pictures: Pictures, noisy: bool) -> None:
         self.questions = {}
         for question, degradations in probe_degradations(noisy).items():
-            lr, labels, owners = [], [], []
-            for label, degradation in degradations.items():
+            lr = []
+            for degradation in degradations.values():
                 generator = torch.Generator().manual_seed(0)  # of the noise
-                for name, picture in pictures:
+                for _, picture in pictures:
                     hr = crop_to_multiple(picture, degradation.scale)[None]
                     lr.append(degrade(hr, degradation, generator, "fast"))
-                    labels.append(label)
-                    owners.append(name)
+            labels = [f"{value:g}" for value in degradations for _ in pictures]
+            owners = [name for name, _ in pictures] * len(degradations)
             self.questions[question] = (lr, labels, owners)
 
+    @torch.inference_mode()
     def score(self, represent: Represent) -> dict[str, float]:
-        """How well representations tell the degradations apart.
+        """By question, k-NN accuracy ("width") and R² ("width r2"), each 0..1 at best (§4.2).
 
-        Args:
-            represent: LR picture (1, 3, H, W) -> (1, D).
-
-        Returns:
-            By question, k-NN accuracy ("width") and R² ("width r2"), each 0..1 at best (§4.2). An
-            angle has no R²: 135° is as near to 0° as to 90°.
+        An angle has no R²: 135° is as near to 0° as to 90°. represent: (1, 3, H, W) -> (1, D).
         """
         scores = {}
         for question, (lr, labels, owners) in self.questions.items():

@@ -30,18 +30,9 @@ def content_costs(model: BlindSR, pictures: Pictures, degradation: Degradations)
     """What it costs to restore a picture with the representation of another one that was degraded
     alike (§4.2, the content study).
 
-    Args:
-        model: a blind one.
-        pictures: N (name, (3, H, W) in [0, 1]) pairs.
-        degradation: one, of the model's scale.
-
-    Returns:
-        (N, N) in dB: entry i, j is the PSNR-Y of picture i with its own representation minus that
-        with picture j's. It is 0 on the diagonal, and below 0 where the other one serves better.
-
-    Raises:
-        ValueError: the model is of another scale, or is not blind: its representation depends on
-            the degradation alone, so that no picture's differs from another's.
+    Returns (N, N) in dB for N pictures: entry i, j is the PSNR-Y of picture i with its own
+    representation minus that with picture j's. It is 0 on the diagonal, and below 0 where the other
+    one serves better. Raises ValueError for a model of another scale, or one that is not blind.
     """
     if model.needs != "nothing":
         raise ValueError(
@@ -55,12 +46,8 @@ def content_costs(model: BlindSR, pictures: Pictures, degradation: Degradations)
     hrs = [crop_to_multiple(picture, model.scale) for _, picture in pictures]
     lrs = [_lr(model, hr, degradation) for hr in hrs]
     representations = [model.represent(lr) for lr in lrs]
-    psnr = torch.tensor(
-        [
-            [_psnr(model, lr, r, hr) for r in representations]
-            for lr, hr in zip(lrs, hrs, strict=True)
-        ]
-    )
+    pairs = zip(lrs, hrs, strict=True)
+    psnr = torch.tensor([[_psnr(model, lr, r, hr) for r in representations] for lr, hr in pairs])
     return psnr.diagonal()[:, None] - psnr
 
 
@@ -71,16 +58,11 @@ def wrong_representations(
     """Kernel mismatch: PSNR-Y where the network assumes another kernel width than the true one
     (§4.2).
 
-    A blind model is handed the representation of the same picture degraded with the assumed width,
+    A blind model is given the representation of the same picture degraded with the assumed width,
     so that nothing but the degradation is wrong. Model 5 is given the assumed width.
 
-    Args:
-        model: blind or not.
-        pictures: (name, (3, H, W) in [0, 1]) pairs.
-        true, assumed: isotropic kernel widths in HR pixels.
-
-    Returns:
-        (true, assumed) in dB, means over the pictures.
+    true, assumed: isotropic kernel widths in HR pixels. Returns (true, assumed) in dB, means over
+    the pictures.
     """
     model.eval()
     psnr = torch.zeros(len(true), len(assumed))
@@ -90,6 +72,5 @@ def wrong_representations(
         representations = [model.represent(_lr(model, hr, d), d) for d in wrong]
         for row, width in enumerate(true):
             lr = _lr(model, hr, Degradations.isotropic(width, model.scale))
-            for column, representation in enumerate(representations):
-                psnr[row, column] += _psnr(model, lr, representation, hr)
+            psnr[row] += torch.tensor([_psnr(model, lr, r, hr) for r in representations])
     return psnr / len(pictures)

@@ -27,9 +27,8 @@ class CudaGraphStep(Step):
         """One update of the weights; returns the losses before it."""
         if self.static_inputs is None:
             self.static_inputs = Batch(*(part.clone() for part in batch))
-        else:
-            for static, part in zip(self.static_inputs, batch, strict=True):
-                static.copy_(part)
+        for static, part in zip(self.static_inputs, batch, strict=True):
+            static.copy_(part)
         if self.warmup_done < WARMUP_ITERATIONS:
             self.warmup_done += 1
             return self._warm_up(self.static_inputs)

@@ -9,21 +9,11 @@ from dasrlib.acceleration.devices import to_device
 from dasrlib.data import Pictures, to_uint8
 
 
-def cut(picture: Tensor, top: int, left: int, patch: int, turn: int) -> Tensor:
-    """One patch by the definition: cut out (3, P, P), turned `turn` % 4 times, mirrored from 4 on.
-
-    PatchPairs.sample gives the same pixels, all patches of a batch at once.
-    """
-    turned = picture[:, top : top + patch, left : left + patch].rot90(turn % 4, dims=(-2, -1))
-    return turned.flip(-1) if turn >= 4 else turned
-
-
 class PatchPairs:
-    """Draws pairs of patches from pictures that are held as uint8, where the patches are wanted.
+    """Draws pairs of patches from pictures, which are held as uint8.
 
     images: (name, (3, H, W)) pairs, uint8 or floats in [0, 1]. patch: in HR pixels. device: of the
-    patches; the pictures lie there too where half of its free memory holds them. Raises ValueError
-    for a picture smaller than a patch.
+    patches; the pictures are there too if half of its free memory can hold them.
     """
 
     def __init__(self, images: Pictures, patch: int, device: torch.device | str = "cpu") -> None:
@@ -48,7 +38,7 @@ class PatchPairs:
             self.pixels[start : start + image.numel()] = to_uint8(image).flatten()
 
     def _storage_device(self, sizes: Tensor) -> torch.device:
-        """The device where the pictures fit there, else the CPU: then patches travel, as uint8."""
+        """The device if the pictures fit there, else the CPU: then patches travel, as uint8."""
         if self.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self.device)
             if int(sizes.sum()) > free // 2:
@@ -56,10 +46,10 @@ class PatchPairs:
         return self.device
 
     def sample(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
-        """Two patches of each of B pictures, as `cut` defines them.
+        """Two patches of each of B pictures, which are drawn with replacement.
 
-        The pictures are drawn with replacement; both patches of a picture get the same one of the
-        eight flips and turns, as the released code flips the picture before it cuts.
+        Both patches of a picture get the same one of the eight turns: `turn` % 4 quarter turns, and
+        mirrored from 4 on. The released code flips the picture before it cuts.
         The generator is the CPU's, whatever the device: the same seed gives the same patches.
         Returns (B, 2, 3, P, P) in [0, 1], on the device.
         """

@@ -6,6 +6,7 @@ ends where an uncut one does.
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -24,13 +25,14 @@ from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, here
 from dasrlib.data import Pictures, centre_crop, crop_to_multiple
 from dasrlib.degradation import DegradationSpace
 from dasrlib.network import build_for_profile
-from dasrlib.profiles import Profile, Stage
+from dasrlib.profiles import Profile
 from dasrlib.records import provenance
+from dasrlib.records.atomic_write import atomic_write
 from dasrlib.records.run_record import LogRow, RunRecord
 from dasrlib.representation import ContrastiveLearner, Encoder
 from dasrlib.training.cuda_graph import CudaGraphStep
 from dasrlib.training.patches import PatchPairs
-from dasrlib.training.run_folder import RunFolder, identity
+from dasrlib.training.settings import identity, require_same_settings
 from dasrlib.training.step import Batch, Losses, LossMeter, Step, sample_batch, train_stage
 
 LOG_EVERY = 25  # iterations; the log holds means over them
@@ -41,22 +43,20 @@ VALIDATION_CROP = 192  # HR pixels; a multiple of every scale
 def deferred_interrupt() -> Iterator[list[int]]:
     """The first Ctrl-C only fills the list, so that no iteration is cut; a second interrupts."""
     received: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
 
     def defer(number: int, frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
         received.append(number)
+        signal.signal(signal.SIGINT, before)
 
-    before = signal.getsignal(signal.SIGINT)
     # Only the main thread may handle signals; and a job that ignores Ctrl-C (nohup) goes on so.
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield received
-        return
-    signal.signal(signal.SIGINT, defer)
+    if threading.current_thread() is threading.main_thread() and callable(before):
+        signal.signal(signal.SIGINT, defer)
     try:
         yield received
     finally:
-        signal.signal(signal.SIGINT, before)
+        if signal.getsignal(signal.SIGINT) is defer:
+            signal.signal(signal.SIGINT, before)
 
 
 class Run:
@@ -91,21 +91,21 @@ class Run:
         dtype: torch.dtype | None = None,
         graph: bool = True,
     ) -> None:
-        self.folder = RunFolder(folder)
+        self.folder, self.seed = Path(folder), seed
+        self.checkpoint, self.log_path = self.folder / "checkpoint.pt", self.folder / "log.jsonl"
         self.profile = profiles.get(profile) if isinstance(profile, str) else profile
         self.space = space or DegradationSpace.isotropic(scale)
         if self.space.scale != scale:
             raise ValueError(
                 f"the degradations are of scale {self.space.scale}, the model of {scale}"
             )
-        self.seed = seed
         self.device = torch.device(device or here())
         # The commit at the start: HEAD may move while the run goes on.
         self.provenance = provenance.describe(self.device)
         self.graph = graph and self.device.type == "cuda"
         self.identity = identity(model, self.profile, self.space, seed)
-        stored = self.folder.load(self.identity, self.device)
-        self.dtype = self._choose_dtype(dtype, stored)
+        self.dtype = dtype or fastest_dtype(self.device)
+        stored = self._read_checkpoint(dtype)
         # The run's weights come from its seed; the caller's random state stays as it was.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
@@ -114,8 +114,16 @@ class Run:
                 built.sr.init_as_nearest_neighbour()
             self.model = built.to(self.device)
             self.model.to(memory_format=fastest_layout(self.device))  # type: ignore[call-overload]
-            self.learner = self._build_learner() if built.variant.contrastive else None
-        self.stages = self._stage_schedules()
+            self.learner: ContrastiveLearner | None = None
+            if built.variant.contrastive:
+                assert isinstance(built.encoder, Encoder)
+                self.learner = ContrastiveLearner(built.encoder, self.profile.recipe)
+                self.learner.to(self.device)
+        self.stages = self.profile.stage1, self.profile.stage2
+        self.iterations = sum(stage.iterations for stage in self.stages)
+        if self.learner is None:  # no stage 1: stage 2 gets its iterations (§4.2)
+            first, second = self.stages
+            self.stages = replace(first, iterations=0), replace(second, iterations=self.iterations)
         self.step: Step | None = None
         self.iteration, self.minutes, self.losses = 0, 0.0, LossMeter(self.device)
 
@@ -135,36 +143,6 @@ class Run:
         if stored:
             self._resume(stored)
 
-    @property
-    def iterations(self) -> int:
-        return sum(stage.iterations for stage in self.stages)
-
-    def _choose_dtype(
-        self, asked: torch.dtype | None, stored: dict[str, Any] | None
-    ) -> torch.dtype:
-        if stored is None:
-            return asked or fastest_dtype(self.device)
-        if asked is not None and stored["dtype"] != str(asked):
-            raise ValueError(
-                f"{self.folder.path} holds a run in {stored['dtype']}, not in {asked}: "
-                "leave the dtype out to go on, or choose another folder"
-            )
-        begun_in: torch.dtype = getattr(torch, stored["dtype"].removeprefix("torch."))
-        return begun_in
-
-    def _build_learner(self) -> ContrastiveLearner:
-        encoder = self.model.encoder
-        assert isinstance(encoder, Encoder)
-        return ContrastiveLearner(encoder, self.profile.recipe).to(self.device)
-
-    def _stage_schedules(self) -> tuple[Stage, Stage]:
-        """Without a contrastive loss there is no stage 1: stage 2 gets its iterations (§4.2)."""
-        first, second = self.profile.stage1, self.profile.stage2
-        if self.learner is None:
-            both = first.iterations + second.iterations
-            return replace(first, iterations=0), replace(second, iterations=both)
-        return first, second
-
     def _new_step(self, stage: int) -> Step:
         """A fresh step of stage 1 or 2, with an optimizer of its own."""
         kind = CudaGraphStep if self.graph else Step
@@ -176,6 +154,7 @@ class Run:
         Raises FloatingPointError, and leaves the last one, where a loss was NaN or infinite.
         """
         state = {
+            "identity": json.dumps(self.identity),
             "dtype": str(self.dtype),
             "model": self.model.state_dict(),
             "learner": self.learner.state_dict() if self.learner else None,
@@ -184,7 +163,24 @@ class Run:
             "minutes": self.minutes,
             "losses": self.losses.state(self.iteration),
         }
-        self.folder.save(self.identity, state)
+        with atomic_write(self.checkpoint) as temporary:
+            torch.save(state, temporary)
+
+    def _read_checkpoint(self, asked: torch.dtype | None) -> dict[str, Any] | None:
+        """The checkpoint, whose dtype becomes the run's; None where there is none."""
+        if not self.checkpoint.exists():
+            return None
+        state: dict[str, Any] = torch.load(
+            self.checkpoint, map_location=self.device, weights_only=True
+        )
+        require_same_settings(self.folder, json.loads(state["identity"]), self.identity)
+        self.dtype = getattr(torch, state["dtype"].removeprefix("torch."))
+        if asked not in (None, self.dtype):
+            raise ValueError(
+                f"{self.folder} holds a run in {self.dtype}, not in {asked}: "
+                "leave the dtype out to go on, or choose another folder"
+            )
+        return state
 
     def _resume(self, state: dict[str, Any]) -> None:
         self.iteration, self.minutes = state["iteration"], state["minutes"]
@@ -198,7 +194,11 @@ class Run:
 
     def log(self) -> list[LogRow]:
         """The log so far: means of the losses over 25 iterations, held-out PSNR now and then."""
-        return self.folder.log()
+        if not self.log_path.exists():
+            return []
+        # A line without its end was being written when the machine stopped.
+        whole, _, _ = self.log_path.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def _sample_batch(self, batch: int, iteration: int) -> Batch:
         positives = self.profile.recipe.positives
@@ -230,8 +230,10 @@ class Run:
         minutes: stop cleanly, with a checkpoint, after this many minutes of this call. An interrupt
         (Ctrl-C) ends the iteration and leaves a checkpoint; a second one does not wait.
         """
-        self.folder.path.mkdir(parents=True, exist_ok=True)
-        self.folder.cut_log(self.iteration)  # of a run that was killed after its last checkpoint
+        # A run that was killed has logged more than its last checkpoint holds.
+        kept = [row for row in self.log() if row["iteration"] <= self.iteration]
+        with atomic_write(self.log_path) as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
         started, before = time.monotonic(), self.minutes
         saved, iterations = started, self.iterate()
         bar = tqdm(total=self.iterations, initial=self.iteration, disable=not progress, unit="it")
@@ -253,7 +255,14 @@ class Run:
             raise KeyboardInterrupt
         if self.iteration < self.iterations:
             return False
-        self._finish()
+        record = RunRecord(
+            **self.identity,
+            minutes=round(self.minutes, 2),
+            dtype=str(self.dtype).removeprefix("torch."),
+            provenance=self.provenance,
+            log=self.log(),
+        )
+        weights.save(self.model, self.folder / "weights.safetensors", record)
         return True
 
     def _log_when_due(self, bar: tqdm) -> None:
@@ -263,27 +272,17 @@ class Run:
         due = in_stage2 and ((self.iteration - first) % self.profile.validate_every == 0 or last)
         if not (due or last or self.iteration % LOG_EVERY == 0):
             return
-        losses = self.losses.means(self.iteration)
-        record: LogRow = {
+        means = self.losses.means(self.iteration)
+        shown = {"contrastive": self.learner is not None, "sr": in_stage2}
+        losses = {name: round(means[name], 5) for name, trained in shown.items() if trained}
+        row: LogRow = {
             "iteration": self.iteration,
             "stage": 2 if in_stage2 else 1,
             "minutes": round(self.minutes, 3),
+            **losses,  # type: ignore[typeddict-item]
         }
-        if self.learner is not None:
-            record["contrastive"] = round(losses["contrastive"], 5)
-        if in_stage2:
-            record["sr"] = round(losses["sr"], 5)
         if due:
-            record["psnr"] = {f"{width:g}": round(db, 3) for width, db in self.validate().items()}
-        self.folder.append(record)
-        bar.set_postfix({k: v for k, v in record.items() if k in ("contrastive", "sr")})
-
-    def _finish(self) -> None:
-        record = RunRecord(
-            **self.identity,
-            minutes=round(self.minutes, 2),
-            dtype=str(self.dtype).removeprefix("torch."),
-            provenance=self.provenance,
-            log=self.log(),
-        )
-        weights.save(self.model, self.folder.weights, record)
+            row["psnr"] = {f"{width:g}": round(db, 3) for width, db in self.validate().items()}
+        with self.log_path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        bar.set_postfix(losses)

@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     query: Tensor  # (B, 3, P, P)
     key: Tensor  # (B, 3, P, P)
     hr: Tensor  # (B, 3, sP, sP), of the query
-    encoding: Tensor  # (B, 4), the degradations as Model 5 is told them
+    encoding: Tensor  # (B, 4), the degradations as Model 5 is given them
     widths: Tensor  # (B,), λ1 of the degradations: the labels of a supervised recipe
 
 
@@ -51,11 +51,10 @@ def sample_batch(
     # Noise is many numbers: drawn where they are needed.
     noise = torch.Generator(patches.device).manual_seed(number)
     # Both patches of a pair share a degradation: that is what makes them positives.
-    lr = degrade(
-        hr.flatten(0, 1), degradations.repeat_interleave(2), noise, "fast"
-    )  # (2B, 3, P, P)
-    told = degradations.encoding, degradations.lambda1
-    encoding, widths = (to_device(t, patches.device) for t in told)
+    shared = degradations.repeat_interleave(2)
+    lr = degrade(hr.flatten(0, 1), shared, noise, "fast")  # (2B, 3, P, P)
+    labels = degradations.encoding, degradations.lambda1
+    encoding, widths = (to_device(t, patches.device) for t in labels)
     layout = fastest_layout(patches.device)
     query, key = (lr[first::2].contiguous(memory_format=layout) for first in (0, 1))
     return Batch(query, key, hr[:, 0], encoding, widths)
@@ -80,11 +79,8 @@ class Losses(NamedTuple):
 class Step:
     """One stage's update of the weights, and its Adam(0.9, 0.999) (§4.1).
 
-    Args:
-        learner: teaches the encoder; None for the models without L_degrad.
-        model: the network, in stage 2: everything on L_SR + L_degrad. None in stage 1: the encoder
-            alone on L_degrad.
-        dtype: of the autocast.
+    learner: None for the models without L_degrad. model: None in stage 1, which trains the encoder
+    alone. dtype: of the autocast.
     """
 
     def __init__(
@@ -106,25 +102,19 @@ class Step:
         )
 
     def set_learning_rate(self, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+        (group,) = self.optimizer.param_groups
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
     def resume(self, state: dict[str, Any]) -> None:
         """Adam's moments from a checkpoint, also from one of another kind of device."""
-        here = ("lr", "fused", "capturable", "foreach")
-        groups = [
-            {**stored, **{name: group[name] for name in here}}
-            for stored, group in zip(
-                state["param_groups"], self.optimizer.param_groups, strict=True
-            )
-        ]
-        self.optimizer.load_state_dict({**state, "param_groups": groups})
+        (stored,), (group,) = state["param_groups"], self.optimizer.param_groups
+        own = {name: group[name] for name in ("lr", "fused", "capturable", "foreach")}
+        self.optimizer.load_state_dict({**state, "param_groups": [{**stored, **own}]})
 
     def losses(self, batch: Batch) -> Losses:
-        """The losses of a batch."""
         l_sr = l_degrad = in_batch = torch.zeros((), device=self.device)
         self.trained.train()
         # Without autocast's cache of weights: what it holds would outlive a CUDA graph's capture.
@@ -163,10 +153,9 @@ def train_stage(
     done: int = 0,
     before: int = 0,
 ) -> Iterator[Losses]:
-    """The training loop: what is left of a stage, an iteration at a time (§4.1).
+    """The training loop: the losses of what is left of a stage, iteration by iteration (§4.1).
 
-    sample: (B, iteration) -> Batch. done: iterations of the stage that are done. before: iterations
-    of earlier stages. Yields the losses of each iteration.
+    sample: (B, iteration) -> Batch. done: iterations of the stage so far. before: of earlier ones.
     """
     for iteration in range(done, stage.iterations):
         step.set_learning_rate(learning_rate(stage, iteration))
@@ -174,10 +163,7 @@ def train_stage(
 
 
 class LossMeter:
-    """Sums the losses since the last line of the log, on the device: adding never waits.
-
-    sums: what `state` gave, to go on from there.
-    """
+    """Sums the losses since the last line of the log, on the device: adding never waits."""
 
     def __init__(self, device: torch.device, sums: dict[str, float] | None = None) -> None:
         kept = sums or dict.fromkeys((*Losses._fields, "iterations"), 0)
@@ -185,17 +171,15 @@ class LossMeter:
         self.sums = torch.tensor([float(value) for value in kept.values()]).to(device)
 
     def add(self, losses: Losses) -> None:
-        """Another iteration's losses."""
         self.iterations += 1
         self.sums[:-1] += torch.stack(losses)
         # A sum stays NaN or infinite: this counts the iterations before the first such loss.
         self.sums[-1] += self.sums[:-1].sum().isfinite()
 
     def state(self, iteration: int) -> dict[str, float]:
-        """The sums and how many iterations they are of, waiting for the device.
+        """The sums and their number, to go on from; `iteration`: how many there were in all.
 
-        iteration: how many there have been in all. Raises FloatingPointError where a loss was NaN
-        or infinite.
+        Waits for the device. Raises FloatingPointError where a loss was NaN or infinite.
         """
         *sums, finite = self.sums.tolist()
         if finite < self.iterations:
@@ -206,7 +190,7 @@ class LossMeter:
         return {**dict(zip(Losses._fields, sums, strict=True)), "iterations": self.iterations}
 
     def means(self, iteration: int) -> dict[str, float]:
-        """The mean of each loss; clears the sums. Raises what `state` raises."""
+        """The mean of each loss; clears the sums."""
         state = self.state(iteration)
         self.sums.zero_()
         self.iterations = 0

@@ -28,7 +28,7 @@ def equation(degradation: Degradations) -> str:
     l1, l2 = degradation.lambda1.item(), degradation.lambda2.item()
     angle, noise = math.degrees(degradation.theta.item()), degradation.noise.item()
     kernel = rf"k_{{\sigma={l1:.1f}}}"
-    if l1 != l2 or not degradation.separable:
+    if l1 != l2:
         kernel = rf"k_{{\lambda_1={l1:.1f},\,\lambda_2={l2:.1f},\,\theta={angle:.0f}^\circ}}"
     added = rf" + n_{{\sigma={noise:.0f}}}" if noise else ""
     return rf"$$I_{{LR}} = (I_{{HR}} \otimes {kernel})\downarrow_{{{degradation.scale}}}{added}$$"
@@ -63,7 +63,7 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]]) -> InteractiveFigure:
         words = degradation_text(degradation)
         hr = crop_to_multiple(pictures[name], s)
         lr = degrade(hr[None], degradation, torch.Generator().manual_seed(0), "fast")[0]
-        size = f"{lr.shape[-1]}×{lr.shape[-2]} pixels, upsampled"
+        size = f"{lr.shape[-1]}×{lr.shape[-2]} pixels"
         largest = f"largest {kernel.max():.3f}"
         up, after = resize_bicubic(lr[None], s)[0], "frequencies after: the outer ones are weaker"
         return [

@@ -1,21 +1,20 @@
-"""The bench gives no time to what is wrong: operators, gradients and whole networks."""
+"""A wrong result gets no time: operators, gradients and whole networks."""
 
 from __future__ import annotations
 
 import copy
 import math
-from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from dasrlib.bench import authors_code, cases, ground_truth, measure, networks, operators
-from dasrlib.bench.measure import Budget, Case
+from dasrlib.bench.measure import WORKLOADS, Case, Variant, Workload
 from dasrlib.da_conv import DAConv
-from dasrlib.network import BlindSR
 
 CPU = torch.device("cpu")
+QUICK = WORKLOADS["quick"]
 
 
 # Operators
@@ -59,19 +58,19 @@ def test_the_exact_grouped_convolution_is_a_sum_over_neighbours():
         assert float(out[b, c, y, z]) == pytest.approx(total, abs=1e-12)
 
 
-def operator(function, wrap=operators.alone, **keywords) -> operators.Operator:
+def operator(function, wrap=operators.forward_only, **keywords) -> Variant:
     """The grouped convolution as computed by `function`."""
 
     def draw():
-        maps = [torch.randn(2, 4, 9, 9) for _ in range(1 + (wrap is not operators.alone))]
+        maps = [torch.randn(2, 4, 9, 9) for _ in range(1 + (wrap is not operators.forward_only))]
         return (*maps, torch.randn(2, 4, 3, 3))
 
     right = wrap(ground_truth.grouped_conv2d)
-    return operators.Operator("tried", wrap(function), right, draw, CPU, **keywords)
+    return operators.operator("tried", wrap(function), right, draw, CPU, **keywords)
 
 
-def refused(way) -> str | None:
-    (row,) = measure.rows_of(Case("g", "what", "size", [way]), CPU, Budget(0, 2, 2))
+def refused(variant) -> str | None:
+    (row,) = measure.rows_of(Case("what", "size", [variant]), CPU, Workload(0, 2, 2))
     assert (row["seconds"] is None) == (row["refused"] is not None)
     return row["refused"]
 
@@ -123,7 +122,7 @@ class NoGradient(torch.autograd.Function):
 
 
 def test_a_wrong_gradient_gets_no_time():
-    with_gradients = partial(operators.with_gradients, leaves=2)
+    with_gradients = operators.forward_and_grads
     assert refused(operator(NoGradient.apply)) is None
     assert refused(operator(ground_truth.grouped_conv2d, with_gradients)) is None
     assert "wrong" in refused(operator(NoGradient.apply, with_gradients))
@@ -136,7 +135,7 @@ def test_what_does_not_run_says_why_in_a_line():
     assert refused(operator(fails)) == "failed (out of memory: tried 3 GiB)"
 
 
-def test_a_way_is_checked_in_poisoned_memory():
+def test_a_variant_is_checked_in_poisoned_memory():
     poisoned = []
 
     def spy(x, kernels):
@@ -147,19 +146,19 @@ def test_a_way_is_checked_in_poisoned_memory():
     assert poisoned[0]
 
 
-@pytest.mark.parametrize("number", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("layout", operators.LAYOUTS)
-def test_a_way_gets_fresh_inputs_in_its_dtype_and_layout(number, layout):
+def test_a_variant_gets_fresh_inputs_in_its_dtype_and_layout(dtype, layout):
     seen = []
 
     def spy(x, kernels):
         seen.append((x, kernels))
         return ground_truth.grouped_conv2d(x, kernels)
 
-    way = operator(spy, number=number, layout=layout)
+    way = operator(spy, dtype=dtype, layout=layout)
     assert refused(way) is None
     assert refused(way) is None
-    assert all(t.dtype == number for pair in seen for t in pair)
+    assert all(t.dtype == getattr(torch, dtype) for pair in seen for t in pair)
     assert all(x.is_contiguous(memory_format=operators.LAYOUTS[layout]) for x, _ in seen)
     assert all(kernels.is_contiguous() for _, kernels in seen)
     assert not any(torch.equal(seen[0][0], x) for x, _ in seen[-2:])
@@ -168,9 +167,9 @@ def test_a_way_gets_fresh_inputs_in_its_dtype_and_layout(number, layout):
 def test_a_cache_does_not_hold_what_is_timed(monkeypatch):
     seen = []
     monkeypatch.setattr(operators, "cache_bytes", lambda device: 8000)
-    repeat = operator(lambda x, k: seen.append(x.data_ptr()) or x).repeat()
+    call = operator(lambda x, k: seen.append(x.data_ptr()) or x).prepare()
     for _ in range(40):
-        repeat.go()
+        call.run()
     inputs = 4 * (2 * 4 * 9 * 9 + 2 * 4 * 9)
     assert len(set(seen)) * inputs >= 4 * 8000
     assert seen[0] not in seen[1 : len(set(seen))]
@@ -192,76 +191,66 @@ def test_gradients_are_compared_off_the_kinks(backward):
 
 
 def test_the_exact_network_is_the_network():
-    model, images = (
-        BlindSR(4, networks.chosen_profile(True, 1).sizes).eval(),
-        torch.rand(1, 3, 9, 8),
-    )
+    model, images = networks.network(QUICK).eval(), torch.rand(1, 3, 9, 8)
     sr = model(images)
-    for kind in (authors_code.ReleasedDAConv, ground_truth.ExactDAConv):
-        same = authors_code.computed_as(kind, model)
-        assert sum(type(m) is kind for m in same.modules()) == 2
+    for module in (authors_code, ground_truth):
+        same = networks.with_da_conv(module.da_conv2d, copy.deepcopy(model))
+        assert sum(isinstance(m, networks.ComputedDAConv) for m in same.modules()) == 2
         torch.testing.assert_close(same(images), sr)
 
 
-class NoModulation(DAConv):
-    """A DA convolution without its second branch."""
-
-    def forward(self, features, r):
-        mix, bias = self.mix.weight[:, :, 0, 0], self.mix.bias
-        return ground_truth.da_conv2d(features, self.kernels(r), mix, bias, None)
+def without_modulation(x, kernels, weight, bias, v):
+    return ground_truth.da_conv2d(x, kernels, weight, bias)
 
 
-def forgetful(started: networks.Started) -> networks.Started:
-    for module in started.sr.modules():
-        if isinstance(module, DAConv):
-            module.__class__ = NoModulation
-    return started
+def forgetful(step, sr):
+    networks.with_da_conv(without_modulation, sr)
+    return step, sr
 
 
-def without_update(started: networks.Started) -> networks.Started:
-    def step():
-        before = copy.deepcopy(started.sr.state_dict())
-        losses = started.step()
-        started.sr.load_state_dict(before)
+def without_update(step, sr):
+    def again():
+        before = copy.deepcopy(sr.state_dict())
+        losses = step()
+        sr.load_state_dict(before)
         return losses
 
-    return networks.Started(step, started.sr)
+    return again, sr
 
 
-def doubled_gradient(started: networks.Started) -> networks.Started:
-    def step():
-        losses = started.step()
-        for parameter in started.sr.parameters():
+def doubled_gradient(step, sr):
+    def double():
+        losses = step()
+        for parameter in sr.parameters():
             parameter.grad *= 2
         return losses
 
-    return networks.Started(step, started.sr)
+    return double, sr
 
 
-@pytest.mark.parametrize("mistake", [forgetful, without_update, doubled_gradient])
+@pytest.mark.parametrize("mistake", [None, forgetful, without_update, doubled_gradient])
 def test_a_wrong_training_step_gets_no_time(mistake):
-    (case,) = networks.training_step(CPU, True)
-    way = next(way for way in case.ways if way.name == "ours" and way.dtype == "float32")
-    start = way.start
-    way.start = lambda seed, right: start(seed, right) if right else mistake(start(seed, right))
-    assert refused(way).startswith("wrong (error ")
+    def begin(exact=False):
+        run = networks.start(QUICK, CPU, exact=exact)
+        return run if exact or mistake is None else mistake(*run)
+
+    found = refused(networks.training_variant("tried", begin, CPU))
+    assert found is None if mistake is None else found.startswith("wrong (error ")
 
 
-@pytest.mark.parametrize("name", ["released", "ours"])
-def test_training_is_compared_with_float64_and_trains(name):
-    (case,) = networks.training_step(CPU, True)
-    way = next(way for way in case.ways if way.name == name)
-    for right, dtype in ((True, torch.float64), (False, torch.float32)):
-        started = way.start(3, right)
-        assert {p.dtype for p in started.sr.parameters()} == {dtype}
-        before = [p.detach().clone() for p in started.sr.parameters()]
-        started.step()
-        assert not any(map(torch.equal, before, started.sr.parameters()))
+@pytest.mark.parametrize("authors", [True, False])
+def test_training_is_compared_with_float64_and_trains(authors):
+    for exact, dtype in ((True, torch.float64), (False, torch.float32)):
+        step, sr = networks.start(QUICK, CPU, authors=authors, exact=exact)
+        assert {p.dtype for p in sr.parameters()} == {dtype}
+        before = [p.detach().clone() for p in sr.parameters()]
+        step()
+        assert not any(map(torch.equal, before, sr.parameters()))
 
 
 def test_a_wrong_network_gets_no_time(monkeypatch):
-    (case,) = networks.enlargement(CPU, True)
-    way = next(way for way in case.ways if way.name == "ours" and way.dtype == "float32")
-    assert refused(way) is None
-    monkeypatch.setattr(DAConv, "forward", NoModulation.forward)
-    assert refused(way).startswith("wrong (error ")
+    (case,) = networks.inference(CPU, QUICK)
+    ours = next(v for v in case.variants if v.name == "ours" and v.dtype == "float32")
+    assert refused(ours) is None
+    monkeypatch.setattr(DAConv, "forward", lambda self, features, r: features)
+    assert refused(ours).startswith("wrong (error ")

@@ -89,7 +89,7 @@ def test_builds_a_book_that_needs_no_network(
     assert "00_quickstart" in run.stdout
     assert (clone / "build/report/html/index.html").as_uri() in run.stdout
     if shutil.which("dasr", path=str(Path(sys.executable).parent)):
-        assert re.search(r"enlarge a photograph: +\S*dasr upscale photo.jpg", run.stdout)
+        assert re.search(r"upscale a photograph: +\S*dasr upscale photo.jpg", run.stdout)
 
     html = clone / "build/report/html"
     page = (html / "notebooks/00_quickstart.html").read_text(encoding="utf-8")
@@ -189,5 +189,5 @@ def test_does_not_build_over_something_else(clone: Path, capfd: pytest.CaptureFi
     (clone / "mine" / "letter.txt").write_text("keep")
     with pytest.raises(SystemExit):
         build.main(["--root", str(clone), "--out", str(clone / "mine")])
-    assert "is no report" in capfd.readouterr().err
+    assert "something else than a report" in capfd.readouterr().err
     assert (clone / "mine" / "letter.txt").read_text() == "keep"

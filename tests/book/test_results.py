@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import typer
+from jinja2.meta import find_undeclared_variables
 from measured_runs import curve
 
 from dasrlib import cli, figures, paper
-from dasrlib.book import build, captions, results, substitutions
+from dasrlib.book import build, results
 from dasrlib.records.figure_record import FigureRecord
 from dasrlib.studies import ablation
 from dasrlib.studies.ablation import MeasuredRun
@@ -23,16 +24,20 @@ from dasrlib.systems import ABLATION, SYSTEMS
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RECORDS = figures.read_all(ROOT / "figures")
-PLACE = re.compile(r"\{\{ (\w+) \}\}")
-FOUND = {
-    **substitutions.substitutions(ROOT / "figures"),
-    **substitutions.of_run(build.describe_run([], "smoke")),
-}
+RUN = build.describe_run([], "smoke")
+VARIABLES = results.variables(RECORDS, RUN)
 
 
-def filled(path: Path) -> str:
-    """A page as MyST fills it in."""
-    return PLACE.sub(lambda place: FOUND[place.group(1)], path.read_text(encoding="utf-8"))
+def filled(path: Path, kept: dict[str, FigureRecord] | None = None) -> str:
+    """A page as Sphinx gets it."""
+    found = VARIABLES if kept is None else results.variables(kept, RUN)
+    return results.fill_in(path.read_text(encoding="utf-8"), found)
+
+
+def ablation_section(record: FigureRecord) -> str:
+    """The part of the page of results that shows one ablation."""
+    page = filled(ROOT / "docs" / "results.md", {record.name: record})
+    return page.split(f"\n### Models 1 to 5, {record.name}\n")[1].split("\n## ")[0]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +71,7 @@ def made_up(shift: dict[tuple[str, int], float]) -> FigureRecord:
 @pytest.mark.parametrize("name", [name for name in RECORDS if name.startswith("ablation")])
 def test_an_ablation_is_shown_whole(name: str) -> None:
     data = RECORDS[name].data
-    text = results.ablation(RECORDS[name])
+    text = ablation_section(RECORDS[name])
     for model in ABLATION:
         if model in data["measured"]:
             values = [db for _, db in data["measured"][model]]
@@ -83,10 +88,10 @@ def test_trainings_of_one_model_are_counted_and_their_spread_is_shown() -> None:
     shift = {(model, seed): 0.0 for model in ABLATION for seed in (0, 1)}
     shift |= {("model2", 1): 0.25, ("model4", 1): -0.125}
     record = made_up(shift)
-    assert results.spread(record, "model2") == pytest.approx(0.25)
-    assert results.spread(record, "model1") == 0
-    text = results.ablation(record)
-    assert "lie up to 0.25 dB" in text
+    assert results.spreads(record)["model2"] == pytest.approx(0.25)
+    assert results.spreads(record)["model1"] == 0
+    text = ablation_section(record)
+    assert "differ by up to\n0.25 dB" in text
     assert rows(text, "Model 4, the full method |")[0][1:] == ["2", "0.125"]
     assert rows(text, "Model 2, plain convolutions, measured here, 2 trainings")
     worse = rows(text, "Model 4 is better than Model 2")[0]
@@ -94,10 +99,9 @@ def test_trainings_of_one_model_are_counted_and_their_spread_is_shown() -> None:
 
 
 def test_a_model_that_is_not_trained_is_not_measured() -> None:
-    text = results.ablation(made_up({("model4", 0): 0.0}))
+    text = ablation_section(made_up({("model4", 0): 0.0}))
     assert rows(text, "Model 2, plain convolutions |")[0][1:] == ["not measured"] * 5
     assert "trained once" in text
-    assert results.spread(made_up({("model4", 0): 0.0}), "model4") is None
 
 
 def test_table_2_is_the_printed_one_and_the_measured_rows_beside_it(page: str) -> None:
@@ -110,7 +114,7 @@ def test_table_2_is_the_printed_one_and_the_measured_rows_beside_it(page: str) -
     ]
     for model, values in RECORDS["ablation"].data["measured"].items():
         if model in ABLATION:
-            line = rows(text, f" | {SYSTEMS[model].title}")[0]
+            line = rows(text, f"| {SYSTEMS[model].title}")[0]
             assert "measured here, [ablation](results.md#ablation)" in line[2]
             assert line[3:] == [f"{value:.2f}" for _, value in values]
     # Set5, B100 and Urban100 have no row of ours, and say so.
@@ -130,7 +134,7 @@ def test_every_figure_is_there_with_its_run(page: str) -> None:
         section = page.split(f"\n### {name}\n")[1].split("\n### ")[0]
         assert f"figures/{name}.png" in section
         assert f":alt: {record.alt}\n" in section
-        assert f"Profile `{record.profile}`" in section
+        assert record.profile is None or f"Profile `{record.profile}`" in section
         assert record.provenance["commit"].rstrip("+") in section
         assert f"<figures/{name}.json>" in section
         where = "`make figures`" if record.made_by.endswith(".ipynb") else f"`{record.made_by}`"
@@ -147,11 +151,11 @@ def test_every_figure_is_there_with_its_run(page: str) -> None:
     ],
 )
 def test_a_caption_says_what_was_recorded(changed: dict[str, Any], said: str) -> None:
-    assert said in captions.caption(replace(RECORDS["ablation"], **changed))
+    assert said in results.caption(replace(RECORDS["ablation"], **changed))
 
 
 def test_figures_are_in_the_order_of_the_notebooks() -> None:
-    shown = [record.name for record in captions.reading_order(RECORDS.values())]
+    shown = [record.name for record in results.reading_order(RECORDS.values())]
     assert shown[:3] == ["quickstart", "bicubic", "degradation"]
     assert shown[-4:] == [
         "bench-epyc",
@@ -161,24 +165,27 @@ def test_figures_are_in_the_order_of_the_notebooks() -> None:
     ]
 
 
-def test_without_figures_the_pages_say_that_nothing_is_measured(tmp_path: Path) -> None:
-    found = substitutions.substitutions(tmp_path)
-    assert found["ablations"] == "The five models: not measured."
-    assert found["figures"] == "not measured."
-    assert "not measured" in found["spread"]
+def test_without_figures_the_pages_say_that_nothing_is_measured() -> None:
+    page = filled(ROOT / "docs" / "results.md", {})
+    assert "The five models: not measured." in page
+    assert "No figure was kept." in page
+    assert "How far two trainings differ: not measured." in filled(ROOT / "docs/expected.md", {})
 
 
-def test_every_place_has_a_number_and_every_number_is_asked_for() -> None:
-    asked = {name for path in PAGES for name in PLACE.findall(path.read_text(encoding="utf-8"))}
-    assert asked == set(FOUND)
+def test_every_name_in_a_page_is_known_and_every_name_is_used() -> None:
+    trees = [results.ENVIRONMENT.parse(path.read_text(encoding="utf-8")) for path in PAGES]
+    assert set().union(*map(find_undeclared_variables, trees)) == set(VARIABLES)
 
 
 def test_the_expected_losses_are_ln_n() -> None:
-    table = FOUND["losses"]
-    for candidates, chance in re.findall(r"\| ([\d,]+(?: \+ 1)?) \| ([\d.]+) \|", table):
+    page = filled(ROOT / "docs" / "expected.md")
+    table = page.split("| candidates N |")[1].split("\n\n")[0]
+    found = re.findall(r"\| ([\d,]+(?: \+ 1)?) \| ([\d.]+) \|", table)
+    assert len(found) == 4
+    for candidates, chance in found:
         number = sum(int(part.replace(",", "")) for part in candidates.split(" + "))
         assert float(chance) == pytest.approx(math.log(number), abs=0.0051)
-    assert "9.01" in table  # the paper's queue
+    assert "ln(1 + 8,192) = 9.01" in page  # the paper's queue
 
 
 def commands(text: str) -> list[str]:

@@ -17,7 +17,7 @@ from playwright.sync_api import expect
 LR = "the picture, blurred"
 FAILING = """
 import ipywidgets
-from dasrlib.plots import degradation as draw
+from dasrlib import plots
 from dasrlib.widgets import InteractiveFigure
 import torch
 
@@ -30,7 +30,7 @@ def compute():
     shown.value = f"<b>the width is {slider.value}</b>"
 
 grey = {"grey": torch.full((3, 8, 8), 0.5)}
-frame = InteractiveFigure([slider], [shown], lambda: draw.pictures(grey))
+frame = InteractiveFigure([slider], [shown], lambda: plots.pictures(grey))
 frame.on_change([slider], compute)
 frame
 """

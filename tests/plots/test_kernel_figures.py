@@ -9,9 +9,19 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from dasrlib.plots import kernel
+from dasrlib.plots import bench, kernel
 
 FIGURES = Path(__file__).parents[2] / "figures"
+
+
+def test_bars_of_several_series_are_beside_or_behind_each_other():
+    series = {"counted": {"x": 2.0, "y": 3.0}, "measured": {"x": 4.0, "y": 1.5}}
+    beside, behind = (kernel.grouped_bars(series, "maps", stacked=way) for way in (False, True))
+    starts = [[bar.get_x() for bar in figure.axes[0].patches] for figure in (beside, behind)]
+    assert starts == [[0, 0, 0, 0], [0, 0, 2, 3]]
+    assert len({bar.get_y() for bar in beside.axes[0].patches}) == 4
+    assert len({bar.get_y() for bar in behind.axes[0].patches}) == 2
+    plt.close("all")
 
 
 @pytest.mark.parametrize(
@@ -44,11 +54,13 @@ def test_the_counted_bytes_are_what_fusing_saves():
         assert sum(p.bytes for p in ways[name]) == pytest.approx(maps * one, rel=0.005)
 
 
-@pytest.mark.parametrize("name", ["kernel", "kernel-roofline"])
-def test_the_kept_figures_are_drawn_from_their_json(name):
+@pytest.mark.parametrize(
+    ("name", "draw"), [("kernel", kernel.bytes_moved), ("kernel-roofline", bench.roofline)]
+)
+def test_the_kept_figures_are_drawn_from_their_json(name, draw):
     record = json.loads((FIGURES / f"{name}.json").read_text())
     assert record["profile"] != "smoke"
-    draw = getattr(kernel, record["draw"].partition(":")[2])
+    assert record["draw"] == f"{draw.__module__}:{draw.__name__}"
     figure = draw(record["data"])
     assert record["data"]["device"] in " ".join(ax.get_title() for ax in figure.axes)
     plt.close(figure)

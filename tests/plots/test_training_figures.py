@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from dasrlib.plots import expectations, training
+from dasrlib.plots import training
 
 
 @pytest.fixture(autouse=True)
@@ -30,14 +30,14 @@ def lines(ax) -> list[list[float]]:
 
 
 def test_candidates_are_the_exponential_of_the_loss_stage_by_stage():
-    (ax,) = expectations.candidates({"log": LOG, "batches": [16, 8]}).axes
+    (ax,) = training.effective_candidates({"log": LOG, "batches": [16, 8]}).axes
     assert lines(ax) == [pytest.approx([12, 8]), pytest.approx([3, 2])]
     tops = [part.get_paths()[0].get_extents() for part in ax.collections]
     assert [(area.x0, area.x1, area.y1) for area in tops] == [(0, 50, 16), (50, 100, 8)]
 
 
 def test_gains_are_above_bicubic_and_the_worry_below_it():
-    (ax,) = expectations.gains({"log": LOG, "bicubic": {"0": 26.5}}).axes
+    (ax,) = training.psnr_gains({"log": LOG, "bicubic": {"0": 26.5}}).axes
     assert lines(ax)[0] == pytest.approx([-0.5, 1.0])
     (worry,) = ax.collections
     area = worry.get_paths()[0].get_extents()
@@ -47,7 +47,7 @@ def test_gains_are_above_bicubic_and_the_worry_below_it():
 
 def test_sr_losses_are_averaged_batch_by_batch():
     data = {"methods": {"m": [1, 3, 5, 7, 100]}, "widths": [1, 2, 3, 4, 5], "batch": 2}
-    each, means = expectations.sr_losses(data).axes
+    each, means = training.sr_losses(data).axes
     assert lines(each) == [[1, 3, 5, 7, 100]]
     assert lines(means) == [[2, 6]]  # what is left over makes no batch
 
@@ -58,7 +58,7 @@ def test_observer_shows_guessing_and_what_was_measured():
         "losses": {"8": [0.6, 2.0], "16": [1.1, 2.7]},
         "measured": {"batch": 8, "loss": 0.75},
     }
-    (ax,) = expectations.observer(data).axes
+    (ax,) = training.loss_vs_sigma_error(data).axes
     flat = [line[0] for line in lines(ax) if len(set(line)) == 1]
     assert flat == pytest.approx([math.log(8), math.log(16), 0.75])
 
@@ -66,7 +66,9 @@ def test_observer_shows_guessing_and_what_was_measured():
 def test_games_have_a_panel_for_each_encoder():
     even = {"loss": math.log(2), "chosen": [[0.5, 0.5], [0.5, 0.5]]}
     right = {"loss": 0.0, "chosen": [[1.0, 0.0], [0.0, 1.0]]}
-    figure = expectations.games({"widths": [0.5, 2], "encoders": {"new": even, "taught": right}})
+    figure = training.contrastive_game(
+        {"widths": [0.5, 2], "encoders": {"new": even, "taught": right}}
+    )
     assert [ax.get_title() for ax in figure.axes[:2]] == ["new: loss 0.69", "taught: loss 0.00"]
     assert figure.axes[1].images[0].get_array().tolist() == right["chosen"]
 
@@ -80,7 +82,7 @@ def test_example_marks_the_squares_that_are_cut_out():
         "lr": torch.rand(2, 3, 8, 8),
         "width": 2.0,
     }
-    figure = training.example(data)
+    figure = training.one_pair(data)
     squares = [(p.get_x() + 0.5, p.get_y() + 0.5, p.get_width()) for p in figure.axes[0].patches]
     assert squares == [(10, 4, 32), (40, 20, 32)]
     assert len(figure.axes) == 5

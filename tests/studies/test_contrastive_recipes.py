@@ -35,7 +35,7 @@ from dasrlib.studies.contrastive_recipes import (
     train,
 )
 from dasrlib.studies.probe_set import ProbeSet
-from dasrlib.studies.recipe_study import RecipeStudy
+from dasrlib.studies.recipe_study import run_study
 from dasrlib.training.patches import PatchPairs
 from dasrlib.training.step import Step, sample_batch
 
@@ -63,9 +63,9 @@ def changes(recipe: ContrastiveRecipe, parent: ContrastiveRecipe) -> set[str]:
     return {f for f in fields if getattr(recipe, f) != getattr(parent, f)}
 
 
-@pytest.mark.parametrize("name", set(TRIALS) - {"moco", "short"})
+@pytest.mark.parametrize("name", sorted(set(TRIALS) - {"moco", "short"}))
 def test_a_row_changes_one_part_of_its_parent(name):
-    changed = changes(TRIALS[name].recipe, MOCO_1024 if name.startswith("moco") else IN_BATCH)
+    changed = changes(TRIALS[name][1], MOCO_1024 if name.startswith("moco") else IN_BATCH)
     if name in MORE_THAN_ONE:
         assert changed == MORE_THAN_ONE[name]
     else:
@@ -73,22 +73,22 @@ def test_a_row_changes_one_part_of_its_parent(name):
 
 
 def test_the_two_parents_are_the_profiles_recipes():
-    assert TRIALS["short"].recipe == profiles.get("laptop").recipe
+    assert TRIALS["short"][1] == profiles.get("laptop").recipe
     # MoCo's queue and momentum are scaled, each for its own length of training.
     of_laptop = profiles.with_moco_recipe(profiles.get("laptop")).recipe
-    for recipe in (TRIALS["moco"].recipe, of_laptop):
+    for recipe in (TRIALS["moco"][1], of_laptop):
         assert changes(recipe, MOCO) == {"queue_size", "momentum"}
-    assert of_laptop != TRIALS["moco"].recipe
+    assert of_laptop != TRIALS["moco"][1]
 
 
 def test_titles_and_file_names_tell_the_rows_apart():
-    assert len({trial.title for trial in TRIALS.values()}) == len(TRIALS)
+    assert len({title for title, _ in TRIALS.values()}) == len(TRIALS)
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.") for name in TRIALS)
 
 
-@pytest.mark.parametrize("name", [n for n in TRIALS if not TRIALS[n].recipe.supervised])
+@pytest.mark.parametrize("name", [n for n in TRIALS if not TRIALS[n][1].supervised])
 def test_labels_never_reach_a_contrastive_recipe(name):
-    recipe = TRIALS[name].recipe
+    recipe = TRIALS[name][1]
     learner = ContrastiveLearner(build_encoder(recipe), recipe)
     labels = torch.full((6,), math.nan)  # a recipe that reads them is found out
     assert math.isfinite(learner(patches(0), patches(1), labels).loss.item())
@@ -206,10 +206,11 @@ def two_recipes(monkeypatch):
     monkeypatch.setattr(probes, "ridge_r2", lambda vectors, *_: float(vectors.mean()))
 
 
-def study(folder, seed: int = 0, **changes: object) -> RecipeStudy:
+def study(folder, seed: int = 0, minutes: float | None = None, **changes: object):
     profile = replace(profiles.get("smoke"), **{"patch": 8, **changes})
     pictures = probe_pictures()
-    return RecipeStudy(folder, profile, (pictures, pictures), pictures, seed=seed)
+    images = (pictures, pictures)
+    return run_study(folder, profile, images, pictures, False, seed, None, minutes, False)
 
 
 def numbers(rows: list[dict]) -> list[dict]:
@@ -217,7 +218,7 @@ def numbers(rows: list[dict]) -> list[dict]:
 
 
 def test_a_study_goes_on_where_it_was_killed(tmp_path, monkeypatch, two_recipes):
-    whole = study(tmp_path / "whole").run(progress=False)
+    whole = study(tmp_path / "whole")
     trained = []
 
     def killed_at_the_second(recipe, *arguments):
@@ -228,7 +229,7 @@ def test_a_study_goes_on_where_it_was_killed(tmp_path, monkeypatch, two_recipes)
 
     monkeypatch.setattr(recipe_study, "train", killed_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        study(tmp_path / "killed").run(progress=False)
+        study(tmp_path / "killed")
     assert trained == [MOCO_1024]
 
     def counted(recipe, *arguments):
@@ -236,30 +237,30 @@ def test_a_study_goes_on_where_it_was_killed(tmp_path, monkeypatch, two_recipes)
         return train(recipe, *arguments)
 
     monkeypatch.setattr(recipe_study, "train", counted)
-    rows = study(tmp_path / "killed").run(progress=False)
+    rows = study(tmp_path / "killed")
     assert trained == [MOCO_1024, IN_BATCH]
     assert numbers(rows) == numbers(whole)
     assert [row["name"] for row in rows][-2:] == ["moco", "short"]
     assert rows[-1]["test"] != rows[-2]["test"]
-    assert study(tmp_path / "killed").run(progress=False) == rows
+    assert study(tmp_path / "killed") == rows
     assert trained == [MOCO_1024, IN_BATCH]
 
 
 def test_a_study_refuses_trials_with_other_settings(tmp_path, two_recipes):
     folder = tmp_path / "runs"
-    study(folder).run(progress=False)
+    study(folder)
     with pytest.raises(
         ValueError,
         match=r"holds a run with other settings \(schedule.patch: 8 is stored, 10 was asked",
     ):
-        study(folder, patch=10).run(progress=False)
+        study(folder, patch=10)
     kept = len(list(folder.iterdir()))
-    study(folder, seed=1).run(progress=False)  # another seed has files of its own
+    study(folder, seed=1)  # another seed has files of its own
     assert len(list(folder.iterdir())) == 2 * kept
 
 
 def test_a_study_out_of_time_says_so_and_leaves_no_half_file(tmp_path, monkeypatch, two_recipes):
-    assert study(tmp_path).run(minutes=0, progress=False) is None
+    assert study(tmp_path, minutes=0) is None
 
     def fails(*_: object, **__: object) -> str:
         raise OSError("disk full")
@@ -267,7 +268,7 @@ def test_a_study_out_of_time_says_so_and_leaves_no_half_file(tmp_path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(recipe_study.json, "dumps", fails)
         with pytest.raises(OSError, match="disk full"):
-            study(tmp_path).run(progress=False)
+            study(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -306,8 +307,7 @@ def test_the_figure_shows_every_number():
             "held_out": {k: v / 2 for k, v in at.items()},
         }
 
-    named = {name: (trial.title, trial.recipe) for name, trial in TRIALS.items()}
-    named = {"pixel-statistics": ("six pixel statistics", None), **named}
+    named = {"pixel-statistics": ("six pixel statistics", None), **TRIALS}
     rows = [row(name, *parts, 0.3 + i / 100) for i, (name, parts) in enumerate(named.items())]
     study = {"isotropic": rows, "noisy": rows, "batch": 16, "iterations": 400, "queue": 1024}
     figure = draw.recipes({**study, "chance": 0.25, "test": "B100", "held_out": "20 pictures"})

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dasrlib import data
-from dasrlib.training.patches import PatchPairs, cut
+from dasrlib.training.patches import PatchPairs
 
 
 def places(h: int = 20, w: int = 23) -> torch.Tensor:
@@ -97,7 +97,10 @@ def cut_one_by_one(
         picture = pictures[int(chosen[i])]
         room = torch.tensor([picture.shape[-2] - patch + 1, picture.shape[-1] - patch + 1])
         for j, (top, left) in enumerate((places[i] * room).long().tolist()):
-            out[i, j] = cut(picture, top, left, patch, int(turns[i]))
+            cut = picture[:, top : top + patch, left : left + patch].rot90(
+                int(turns[i]) % 4, (1, 2)
+            )
+            out[i, j] = cut.flip(-1) if turns[i] >= 4 else cut
     return out
 
 

@@ -37,7 +37,7 @@ def assert_same_end(cut: Run, whole: Run) -> None:
         assert torch.equal(state(cut)[name], tensor), name
     assert cut.log() == whole.log()
     name = "weights.safetensors"
-    assert (cut.folder.path / name).read_bytes() == (whole.folder.path / name).read_bytes()
+    assert (cut.folder / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
 _whole: dict[str, Run] = {}
@@ -78,10 +78,10 @@ def test_killed_between_checkpoints_is_uncut(tmp_path, clock, whole, recipe):
     expected = whole(recipe)
     run = started(tmp_path, clock, RECIPES[recipe])
     run.train(minutes=1.5, progress=False)
-    old = run.folder.checkpoint.read_bytes()
+    old = run.checkpoint.read_bytes()
     run.train(minutes=5.5, progress=False)
     # A power cut: the log is further than the last checkpoint.
-    run.folder.checkpoint.write_bytes(old)
+    run.checkpoint.write_bytes(old)
     last = started(tmp_path, clock, RECIPES[recipe])
     assert last.iteration == 2
     assert last.train(progress=False)
@@ -197,12 +197,12 @@ def test_a_run_goes_on_in_the_dtype_it_began_in(tmp_path, clock, monkeypatch):
 
 def test_the_end_writes_weights_and_record(tmp_path, clock, whole):
     run = whole("in-batch")
-    model = weights.load(run.folder.path / "weights.safetensors")
+    model = weights.load(run.folder / "weights.safetensors")
     assert (model.name, model.scale, model.sizes) == ("model4", 2, TINY.sizes)
     for name, tensor in run.model.state_dict().items():
         stored = tensor.half().float() if tensor.is_floating_point() else tensor
         assert torch.equal(model.state_dict()[name], stored), name
-    record = json.loads((run.folder.path / "weights.json").read_text())
+    record = json.loads((run.folder / "weights.json").read_text())
     assert record["model"] == "model4"
     assert record["scale"] == 2
     assert record["seed"] == 5
@@ -215,7 +215,7 @@ def test_the_end_writes_weights_and_record(tmp_path, clock, whole):
 
 
 def test_a_finished_run_stays_finished(tmp_path, clock, whole):
-    again = started(whole("in-batch").folder.path, clock)
+    again = started(whole("in-batch").folder, clock)
     assert again.iteration == again.iterations
     assert again.train(progress=False)
     assert_same_end(again, whole("in-batch"))
@@ -224,17 +224,17 @@ def test_a_finished_run_stays_finished(tmp_path, clock, whole):
 def test_a_checkpoint_is_whole_or_not_at_all(tmp_path, clock, monkeypatch):
     run = started(tmp_path, clock)
     run.train(minutes=2.5, progress=False)
-    old, beside = run.folder.checkpoint.read_bytes(), sorted(tmp_path.iterdir())
+    old, beside = run.checkpoint.read_bytes(), sorted(tmp_path.iterdir())
 
     def breaks(state: object, path: Path) -> None:
         Path(path).write_bytes(b"half of it")
         raise OSError("no space left")
 
     with monkeypatch.context() as patched:
-        patched.setattr(training.run_folder.torch, "save", breaks)
+        patched.setattr(training.run.torch, "save", breaks)
         with pytest.raises(OSError, match="no space left"):
             run.train(minutes=1.5, progress=False)
-    assert run.folder.checkpoint.read_bytes() == old
+    assert run.checkpoint.read_bytes() == old
     assert sorted(tmp_path.iterdir()) == beside
     assert started(tmp_path, clock).iteration == 3
 
@@ -242,7 +242,7 @@ def test_a_checkpoint_is_whole_or_not_at_all(tmp_path, clock, monkeypatch):
 def test_a_half_written_line_of_the_log_is_no_obstacle(tmp_path, clock, whole):
     run = started(tmp_path, clock)
     run.train(minutes=3.5, progress=False)
-    with run.folder.log_path.open("a") as file:
+    with run.log_path.open("a") as file:
         file.write('{"iteration": 6, "sta')  # killed while writing, after the last checkpoint
     last = started(tmp_path, clock)
     assert last.iteration == 4

@@ -71,7 +71,7 @@ def test_the_log_grows_and_can_be_read_at_any_time(tmp_path, clock):
     assert [record["iteration"] for record in run.log()] == [3]
     run.train(progress=False)
     # Every third; the stages' ends at 4 and 10; a validation four iterations into stage 2, at 8.
-    log = [json.loads(line) for line in run.folder.log_path.read_text().splitlines()]
+    log = [json.loads(line) for line in run.log_path.read_text().splitlines()]
     assert [record["iteration"] for record in log] == [3, 4, 6, 8, 9, 10]
     assert [record["stage"] for record in log] == [1, 1, 2, 2, 2, 2]
     assert [record["minutes"] for record in log] == [3, 4, 6, 8, 9, 10]
@@ -110,14 +110,14 @@ def test_a_loss_that_is_no_number_stops_with_a_sentence(tmp_path, clock):
     run.train(minutes=1.5, progress=False)
     with torch.no_grad():
         run.model.sr.head.weight[0, 0, 0, 0] = math.nan
-    kept = run.folder.checkpoint.read_bytes()
+    kept = run.checkpoint.read_bytes()
     with pytest.raises(FloatingPointError, match=r"the loss is nan at iteration 2.*learning rate"):
         run.train(progress=False)
     assert [record["iteration"] for record in run.log()] == []
     # Nor is it kept where the checkpoint comes before the next line of the log.
     with pytest.raises(FloatingPointError, match=r"the loss is nan at iteration 2"):
         run.save_checkpoint()
-    assert run.folder.checkpoint.read_bytes() == kept
+    assert run.checkpoint.read_bytes() == kept
 
 
 @pytest.mark.parametrize("scale", [2, 4])

@@ -11,7 +11,8 @@ import ipywidgets as ipw
 from torch import Tensor
 
 from dasrlib.data import centre_crop
-from dasrlib.degradation import SCALES, Degradations
+from dasrlib.degradation import Degradations
+from dasrlib.paper import SCALES
 from dasrlib.widgets.base.controls import buttons, dropdown, show_if, slider
 from dasrlib.widgets.base.interactive_figure import InteractiveFigure
 from dasrlib.widgets.base.uploads import open_upload

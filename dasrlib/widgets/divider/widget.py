@@ -21,7 +21,7 @@ from dasrlib import weights as weights_module
 from dasrlib.data import centre_crop
 from dasrlib.degradation import quantise, resize_bicubic
 from dasrlib.network import BlindSR
-from dasrlib.plots.degradation import pictures as draw_pictures
+from dasrlib.plots.panels import pictures as draw_pictures
 from dasrlib.systems import DEFAULT_WEIGHTS
 from dasrlib.widgets.base.interactive_figure import (
     WORKER,

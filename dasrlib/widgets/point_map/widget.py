@@ -21,8 +21,7 @@ from torch import Tensor
 from dasrlib.data import centre_crop, crop_to_multiple
 from dasrlib.degradation import degrade
 from dasrlib.network import BlindSR
-from dasrlib.plots.representation import MARKERS
-from dasrlib.plots.style import PALETTE
+from dasrlib.plots.style import MARKERS, PALETTE
 from dasrlib.systems import DEFAULT_WEIGHTS
 from dasrlib.weights import load
 from dasrlib.widgets.base.controls import buttons
