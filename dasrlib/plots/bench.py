@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dasrlib.plots.degradation import leave_room
-from dasrlib.plots.style import PALETTE
+from dasrlib.plots.style import PALETTE, leave_room
 
 Row = dict[str, Any]
 MARKERS = ("o", "s", "^", "D", "v", "P")
