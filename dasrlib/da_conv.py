@@ -14,7 +14,7 @@ from dasrlib.paper import LEAKY_SLOPE
 class DAConv(nn.Module):
     """The degradation-aware convolution: a kernel branch plus a modulation branch (§3.2.2).
 
-    Both branches read R, the compressed representation.
+    Both branches compute from R, the compressed representation.
 
     Args:
         channels: C of the features.
@@ -22,9 +22,6 @@ class DAConv(nn.Module):
         kernel_size: k of the predicted depth-wise kernels, odd.
         reduction: the modulation branch's hidden layer has channels // reduction units.
         modulate: False leaves the modulation branch out (Model 3 of the ablation).
-
-    Raises:
-        ValueError: for an even kernel size.
     """
 
     def __init__(
@@ -68,15 +65,7 @@ class DAConv(nn.Module):
         return self.modulation(compressed)
 
     def forward(self, features: Tensor, compressed: Tensor) -> Tensor:
-        """mix(LeakyReLU(F ⊛ k(R))) + F · v(R).
-
-        Args:
-            features: F, (B, C, H, W).
-            compressed: R, (B, 64).
-
-        Returns:
-            (B, C, H, W).
-        """
+        """mix(LeakyReLU(F ⊛ k(R))) + F · v(R): F (B, C, H, W) and R (B, 64) -> (B, C, H, W)."""
         if self.is_fused(features):
             return self.fused(features, compressed)
         # F ⊛ k(R), one k×k kernel per sample and channel
@@ -88,7 +77,7 @@ class DAConv(nn.Module):
         return out
 
     def is_fused(self, features: Tensor) -> bool:
-        """Whether `fused` computes it in one pass: on a GPU."""
+        """Whether `fused` is one pass over the features, on a GPU, instead of one per operation."""
         return grouped_conv.uses_triton(features)
 
     def fused(
@@ -104,12 +93,7 @@ class DAConv(nn.Module):
 
 class SpatialConcatConv(nn.Module):
     """Model 2's layer in place of a DA convolution: R, repeated at every pixel, is concatenated
-    with the features (§4.2).
-
-    Args:
-        channels: C of the features.
-        representation: length of R, 16 in Model 2.
-    """
+    with the features (§4.2)."""
 
     def __init__(self, channels: int = 64, representation: int = 16) -> None:
         super().__init__()

@@ -9,28 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from functools import cached_property
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from dasrlib import paper
-from dasrlib.acceleration.blur_downsample import Backend, blur_downsample, check_backend
+from dasrlib.acceleration.blur_downsample import blur_downsample
 from dasrlib.acceleration.devices import to_device
+from dasrlib.errors import check_choice, check_choices
+from dasrlib.paper import KERNEL_SIZE, LAMBDA_RANGE, SIGMA_RANGE, check_scale
 from dasrlib.resampling import blur
 from dasrlib.resampling import resize_bicubic as resize_bicubic
 
-KERNEL_SIZE = paper.KERNEL_SIZE
-SCALES = paper.SCALES
+Backend = Literal["reference", "fast"]
 Downsampler = Literal["bicubic", "s-fold"]
 Numbers = float | Sequence[float] | Tensor
-
-
-def check_scale(scale: int) -> int:
-    """The scale, if it is 2, 3 or 4; raises ValueError otherwise."""
-    if scale not in SCALES:
-        raise ValueError(f"scale must be 2, 3 or 4, got {scale}")
-    return scale
 
 
 def _grid(size: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,24 +41,14 @@ def _as_batch(value: Numbers) -> Tensor:
     return torch.atleast_1d(torch.as_tensor(value, dtype=torch.float32))
 
 
-def _widths(name: str, value: Numbers) -> Tensor:
-    widths = _as_batch(value)
-    if not bool((widths > 0).all()):
-        none = widths.min().item() == 0
-        raise ValueError(
-            f"{name} must be positive, got {widths.min().item():g}"
-            + ("; Degradations.isotropic takes a width of 0 for no blur at all" if none else "")
-        )
-    if bool(widths.isinf().any()):
-        raise ValueError(f"{name} must be finite, got inf")
-    return widths
-
-
-def _angles(value: Numbers) -> Tensor:
-    angles = _as_batch(value)
-    if not bool(angles.isfinite().all()):
-        raise ValueError(f"theta must be a finite angle in radians, got {angles.sum().item():g}")
-    return angles
+def _finite(name: str, value: Numbers, above: float = -math.inf) -> Tensor:
+    """_as_batch; raises ValueError for a number that is not finite or not above the bound."""
+    numbers = _as_batch(value)
+    refused = numbers[~(numbers.isfinite() & (numbers > above))]
+    if len(refused):
+        expected = "finite" if above == -math.inf else "positive and finite"
+        raise ValueError(f"{name} must be {expected}, got {refused[0].item():g}")
+    return numbers
 
 
 def _normalised(weights: Tensor) -> Tensor:
@@ -75,29 +59,22 @@ def isotropic_kernels(sigma: Numbers, size: int = KERNEL_SIZE) -> Tensor:
     """Isotropic Gaussian kernels, k(x, y) ∝ exp(−(x² + y²) / 2σ²), each summing to 1 (§3.1).
 
     Args:
-        sigma: (B,) or a number, > 0, HR pixels.
+        sigma: (B,) or a number, > 0, HR pixels. For no blur see Degradations.isotropic.
         size: side of the kernel in HR pixels, odd.
 
     Returns:
         (B, size, size), float32.
-
-    Raises:
-        ValueError: for an even size or a width that is not positive.
     """
-    widths = _widths("sigma", sigma)
+    widths = _finite("sigma", sigma, above=0)
     x, y = _grid(size, widths)
     # k(x, y) ∝ exp(−(x² + y²) / 2σ²)
     return _normalised(torch.exp(-(x**2 + y**2) / (2 * widths[:, None, None] ** 2)))
 
 
 def anisotropic_kernels(
-    lambda1: Numbers,
-    lambda2: Numbers,
-    theta: Numbers,
-    size: int = KERNEL_SIZE,
+    lambda1: Numbers, lambda2: Numbers, theta: Numbers, size: int = KERNEL_SIZE
 ) -> Tensor:
-    """Anisotropic Gaussian kernels with covariance Σ = U diag(λ1², λ2²) Uᵀ, each summing to 1
-    (§3.1).
+    """Anisotropic Gaussian kernels, Σ = U diag(λ1², λ2²) Uᵀ, each summing to 1 (§3.1).
 
     Args:
         lambda1: (B,) or a number, > 0: standard deviation along the first axis, HR pixels.
@@ -108,15 +85,12 @@ def anisotropic_kernels(
 
     Returns:
         (B, size, size), float32.
-
-    Raises:
-        ValueError: for an even size, a width that is not positive, or an angle that is not finite.
     """
-    l1, l2 = _widths("lambda1", lambda1), _widths("lambda2", lambda2)
-    angle = _angles(theta)
+    l1, l2 = _finite("lambda1", lambda1, above=0), _finite("lambda2", lambda2, above=0)
+    angle = _finite("theta", theta)
     x, y = _grid(size, l1)
-    # Coordinates along the two axes of the ellipse, (x, y) U; then −½ (x, y) Σ⁻¹ (x, y)ᵀ is a
-    # plain sum.
+    # Coordinates along the two axes of the ellipse, (x, y) U. In them −½ (x, y) Σ⁻¹ (x, y)ᵀ is a
+    # sum of two squares.
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
     along1 = x * cos + y * sin
     along2 = -x * sin + y * cos
@@ -130,17 +104,12 @@ def quantise(images: Tensor) -> Tensor:
     return (images * 255).round().clamp(0, 255) / 255
 
 
-def _are_separable(kernels: Tensor) -> bool:
-    """Whether each kernel (B, k, k) that sums to 1 is the outer product of its marginal sums."""
-    outer = kernels.sum(dim=-1, keepdim=True) * kernels.sum(dim=-2, keepdim=True)
-    # Isotropic kernels of float32 numbers are outer products to 1e-7; 1e-5 of the largest entry
-    # lies far below any visible difference, and far above that rounding.
-    return bool((kernels - outer).abs().max() <= 1e-5 * kernels.abs().max())
-
-
 @dataclass(frozen=True)
 class Degradations:
     """A batch of degradations, one per image, and the parameters they came from (§3.1).
+
+    Keep them on the CPU, also if the images are on a GPU: `degrade` reads `separable` and
+    `has_noise`, and for tensors on a GPU the first reading waits for it.
 
     Args:
         scale: s, 2, 3 or 4.
@@ -151,12 +120,6 @@ class Degradations:
         lambda2: (B,), the same along the second axis.
         theta: (B,), the angle of the first axis, radians.
         downsampler: "bicubic", or "s-fold" for every s-th pixel.
-        separable: each kernel is the outer product of a column and a row.
-        has_noise: False where all noise levels are 0: `degrade` then draws no noise.
-
-    Raises:
-        ValueError: for an unknown scale or downsampler, a negative noise level, or a `separable` or
-            `has_noise` that the tensors contradict. Tensors on a GPU are not read back.
     """
 
     scale: int
@@ -166,106 +129,64 @@ class Degradations:
     lambda2: Tensor
     theta: Tensor
     downsampler: Downsampler = "bicubic"
-    # Fields, since `degrade` would have to wait for a GPU to find them out.
-    separable: bool = False
-    has_noise: bool = True
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
-        if self.downsampler not in get_args(Downsampler):
-            expected = get_args(Downsampler)
-            raise ValueError(f"downsampler must be one of {expected}, got {self.downsampler!r}")
-        if self.noise.is_cuda or self.noise.numel() == 0:
-            return
-        if not bool((self.noise >= 0).all()):
+        check_choices(self)
+        # To look at numbers on a GPU, the program would have to wait for it.
+        if not self.noise.is_cuda and not bool((self.noise >= 0).all()):
             raise ValueError(f"noise must not be negative, got {self.noise.min().item():g}")
-        if not self.has_noise and bool(self.noise.any()):
-            level = self.noise.max().item()
-            raise ValueError(f"a noise level is {level:g}: give has_noise=True with it")
-        if self.separable and not _are_separable(self.kernels):
-            raise ValueError("a kernel is not an outer product: give separable=False with it")
+
+    @cached_property
+    def has_noise(self) -> bool:
+        """Whether a noise level is above 0."""
+        return bool(self.noise.any())
+
+    @cached_property
+    def separable(self) -> bool:
+        """Whether each kernel is the outer product of a column and a row, as isotropic ones are."""
+        columns, rows = self.kernels.sum(dim=-1)[:, :, None], self.kernels.sum(dim=-2)[:, None]
+        # Isotropic kernels are outer products to float32's rounding, 1e-7.
+        return bool((self.kernels - columns * rows).abs().max() <= 1e-6 * self.kernels.abs().max())
 
     @classmethod
-    def isotropic(
-        cls,
-        sigma: Numbers,
-        scale: int,
-        noise: Numbers = 0.0,
-        size: int = KERNEL_SIZE,
-        downsampler: Downsampler = "bicubic",
-    ) -> Degradations:
+    def isotropic(cls, sigma: Numbers, scale: int, noise: Numbers = 0.0) -> Degradations:
         """Isotropic Gaussian kernels (§4.2).
 
         Args:
             sigma: (B,) or a number, widths in HR pixels; 0 means no blur at all.
             scale: 2, 3 or 4.
             noise: (B,) or a number, standard deviations on the 0..255 scale.
-            size: side of the kernels in HR pixels, odd.
-            downsampler: "bicubic" or "s-fold".
-
-        Raises:
-            ValueError: for a negative or infinite width, or a negative noise level.
         """
         widths, noises = torch.broadcast_tensors(_as_batch(sigma), _as_batch(noise))
         # A Gaussian of a thousandth of a pixel is exactly the kernel with a single 1 in the middle.
-        kernels = isotropic_kernels(torch.where(widths == 0, 1e-3, widths), size)
-        zero = torch.zeros_like(widths)
-        noisy = bool(noises.any())
-        return cls(scale, kernels, noises, widths, widths, zero, downsampler, True, noisy)
+        kernels = isotropic_kernels(torch.where(widths == 0, 1e-3, widths))
+        return cls(scale, kernels, noises, widths, widths, torch.zeros_like(widths))
 
     @classmethod
     def anisotropic(
-        cls,
-        lambda1: Numbers,
-        lambda2: Numbers,
-        theta: Numbers,
-        scale: int,
-        noise: Numbers = 0.0,
-        size: int = KERNEL_SIZE,
-        downsampler: Downsampler = "bicubic",
+        cls, lambda1: Numbers, lambda2: Numbers, theta: Numbers, scale: int, noise: Numbers = 0.0
     ) -> Degradations:
-        """Anisotropic Gaussian kernels (§4.3).
-
-        Args:
-            lambda1: (B,) or a number, > 0: width along the first axis, HR pixels.
-            lambda2: the same along the second axis.
-            theta: (B,) or a number, the angle of the first axis, radians.
-            scale: 2, 3 or 4.
-            noise: (B,) or a number, standard deviations on the 0..255 scale.
-            size: side of the kernels in HR pixels, odd.
-            downsampler: "bicubic" or "s-fold".
-
-        Raises:
-            ValueError: for a width that is not positive, an angle that is not finite, or a negative
-                noise level.
-        """
+        """Anisotropic Gaussian kernels (§4.3), with the arguments of anisotropic_kernels."""
         l1, l2, angle, noises = torch.broadcast_tensors(
             *(_as_batch(value) for value in (lambda1, lambda2, theta, noise))
         )
-        kernels = anisotropic_kernels(l1, l2, angle, size)
-        noisy = bool(noises.any())
-        return cls(scale, kernels, noises, l1, l2, angle, downsampler, False, noisy)
+        return cls(scale, anisotropic_kernels(l1, l2, angle), noises, l1, l2, angle)
 
     def __len__(self) -> int:
         return self.noise.shape[0]
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Degradations:
-        return replace(
-            self,
-            kernels=function(self.kernels),
-            noise=function(self.noise),
-            lambda1=function(self.lambda1),
-            lambda2=function(self.lambda2),
-            theta=function(self.theta),
-        )
+        names = ("kernels", "noise", "lambda1", "lambda2", "theta")
+        mapped: dict[str, Any] = {name: function(getattr(self, name)) for name in names}
+        return replace(self, **mapped)
 
     def __getitem__(self, index: int | slice | Tensor) -> Degradations:
         """The chosen degradations, still a batch."""
         if isinstance(index, int) and not -len(self) <= index < len(self):
             raise IndexError(f"there are {len(self)} degradations, got index {index}")
         chosen = slice(index, index + 1 or None) if isinstance(index, int) else index
-        some = self._map(lambda t: t[chosen])
-        return some if some.noise.is_cuda else replace(some, has_noise=bool(some.noise.any()))
+        return self._map(lambda t: t[chosen])
 
     def repeat_interleave(self, times: int) -> Degradations:
         """Each degradation `times` times in a row: for several patches of one image."""
@@ -279,8 +200,9 @@ class Degradations:
     def encoding(self) -> Tensor:
         """Each degradation in four numbers of order one, (B, 4): what Model 5 is given (§4.2).
 
-        The three entries of the square root of the covariance, U diag(λ1, λ2) Uᵀ, over 4 HR
-        pixels, and the noise level over 25. Unlike (λ1, λ2, θ) it has no jump where θ passes π.
+        The three entries of the square root of the covariance, U diag(λ1, λ2) Uᵀ, divided by 4 HR
+        pixels, and the noise level divided by 25. Unlike (λ1, λ2, θ), it does not jump where θ
+        passes π.
         """
         cos, sin = self.theta.cos(), self.theta.sin()
         xx = self.lambda1 * cos**2 + self.lambda2 * sin**2
@@ -298,41 +220,32 @@ class DegradationSpace:
         widths: the range of σ, or of λ1 and λ2, in HR pixels.
         is_isotropic: one width σ for each kernel, instead of λ1, λ2 and θ.
         noise: the largest noise level, 0..255 scale; levels are uniform in [0, noise].
-        downsampler: "bicubic" or "s-fold".
     """
 
     scale: int
     widths: tuple[float, float]
     is_isotropic: bool
     noise: float = 0.0
-    downsampler: Downsampler = "bicubic"
 
     @classmethod
     def isotropic(cls, scale: int) -> DegradationSpace:
         """§4.2: σ ~ U[0.2, 2.0], U[0.2, 3.0] or U[0.2, 4.0] for ×2, ×3, ×4; no noise."""
-        return cls(scale, paper.SIGMA_RANGE[check_scale(scale)], is_isotropic=True)
+        return cls(scale, SIGMA_RANGE[check_scale(scale)], is_isotropic=True)
 
     @classmethod
     def anisotropic(cls, scale: int, noise: float = 25.0) -> DegradationSpace:
         """§4.3: λ1, λ2 ~ U[0.2, 4.0], θ ~ U[0, π], noise level ~ U[0, noise]."""
-        return cls(check_scale(scale), paper.LAMBDA_RANGE, is_isotropic=False, noise=noise)
+        return cls(check_scale(scale), LAMBDA_RANGE, is_isotropic=False, noise=noise)
 
     def sample(self, batch: int, generator: torch.Generator | None = None) -> Degradations:
-        """Draws a batch of degradations.
-
-        Args:
-            batch: how many.
-            generator: to draw with; torch's global one where it is None.
-        """
+        """Draws `batch` degradations with the generator, or with torch's global one."""
         low, high = self.widths
         u = torch.rand(4, batch, generator=generator)
         lambda1, lambda2 = low + (high - low) * u[0], low + (high - low) * u[1]
         noise = self.noise * u[3]
         if self.is_isotropic:
-            return Degradations.isotropic(lambda1, self.scale, noise, downsampler=self.downsampler)
-        return Degradations.anisotropic(
-            lambda1, lambda2, math.pi * u[2], self.scale, noise, downsampler=self.downsampler
-        )
+            return Degradations.isotropic(lambda1, self.scale, noise)
+        return Degradations.anisotropic(lambda1, lambda2, math.pi * u[2], self.scale, noise)
 
 
 def degrade(
@@ -347,17 +260,13 @@ def degrade(
         hr: (B, 3, H, W) in [0, 1], H and W divisible by the scale.
         degradations: B of them, or one for all.
         generator: draws the noise, on its own device.
-        backend: "reference" computes the formula as it stands. "fast" blurs and downsamples in one
-            step (acceleration.blur_downsample): the same before rounding to 1e-6.
+        backend: "reference" computes the formula as it is written. "fast" blurs and downsamples in
+            one step (acceleration.blur_downsample): before rounding the same to 1e-6.
 
     Returns:
         (B, 3, H/s, W/s) in [0, 1], multiples of 1/255.
-
-    Raises:
-        ValueError: where the sizes or the numbers of images and degradations do not fit, and for an
-            unknown backend.
     """
-    check_backend(backend)
+    check_choice("backend", backend, Backend)
     s = degradations.scale
     h, w = hr.shape[-2:]
     if h % s or w % s:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from dasrlib import data
 from dasrlib.data import crop_to_multiple
-from dasrlib.degradation import Degradations, check_scale, degrade, quantise, resize_bicubic
+from dasrlib.degradation import Degradations, degrade, quantise, resize_bicubic
 from dasrlib.network import BlindSR
+from dasrlib.paper import check_scale
 from dasrlib.records.run_record import Label, Measurement
 from dasrlib.systems import Needs
 

@@ -1,43 +1,37 @@
 """§4.2 Probes: how well representations tell degradations apart, in numbers and as a map.
 
-The paper shows maps alone. A probe here is always read on pictures it was not fitted on: several
-degradations of one picture share their content, so the folds are cut between pictures, never
-through one.
+The paper shows maps alone. The numbers here are of pictures that the probe was not fitted on:
+several degradations of one picture share its content, so each picture is in one fold as a whole.
+
+In all functions `vectors` is (N, D), `labels` are N degradations, numbers or names, and `groups`
+are the names of the N pictures. Bad inputs raise ValueError.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.manifold import TSNE
 from sklearn.metrics import r2_score, silhouette_score
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 FOLDS = 5
-STRENGTHS = {"ridge__alpha": np.logspace(0, 4, 5)}
-PIXEL_STATISTICS = (
-    "mean",
-    "deviation",
-    "log gradient energy",
-    "log Laplacian energy",
-    "log gradient energy / variance",
-    "log Laplacian / gradient energy",
-)
+RIDGE_STRENGTHS = np.logspace(0, 4, 5)
+Vectors = Tensor | ArrayLike
 
 
-def _matrix(vectors: Tensor | ArrayLike) -> NDArray[np.float64]:
-    """The vectors as (N, D) in float64; raises ValueError for another shape, NaN or infinity."""
+def _matrix(vectors: Vectors, **others: Sized) -> NDArray[np.float64]:
+    """The vectors as (N, D) in float64; each of the others must have N entries."""
     if isinstance(vectors, Tensor):
         vectors = vectors.detach().cpu().numpy()
     matrix = np.asarray(vectors, dtype=np.float64)
@@ -45,7 +39,20 @@ def _matrix(vectors: Tensor | ArrayLike) -> NDArray[np.float64]:
         raise ValueError(f"vectors must be (N, D) with N of at least 2, got shape {matrix.shape}")
     if not np.isfinite(matrix).all():
         raise ValueError("vectors hold NaN or infinity, expected finite values")
+    if any(len(other) != len(matrix) for other in others.values()):
+        counts = ", ".join(f"{len(other)} {name}" for name, other in others.items())
+        raise ValueError(f"expected one of each per vector, got {len(matrix)} vectors, {counts}")
     return matrix
+
+
+def _folds(groups: Sequence[Any], least: int = 2) -> GroupKFold:
+    """Five folds, or one per picture if there are fewer, with each picture whole in one of them."""
+    pictures = len(np.unique(np.asarray(groups)))
+    if pictures < least:
+        raise ValueError(
+            f"groups must name at least {least} pictures to hold some out, got {pictures}"
+        )
+    return GroupKFold(min(FOLDS, pictures))
 
 
 def _classes(labels: Sequence[Any]) -> NDArray[np.int64]:
@@ -53,100 +60,86 @@ def _classes(labels: Sequence[Any]) -> NDArray[np.int64]:
     return np.unique(np.asarray(labels), return_inverse=True)[1]
 
 
-def _predict(
-    model: Any,
-    vectors: Tensor | ArrayLike,
-    targets: NDArray[Any],
-    groups: Sequence[Any],
-    strengths: dict[str, Any] | None = None,
-) -> NDArray[Any]:
-    """For every vector, the prediction of a model fitted on other groups alone, (N,).
-
-    strengths: a setting of the model and its values, to be chosen on the training folds, which are
-    cut between groups too.
-    """
-    matrix, pictures = _matrix(vectors), np.asarray(groups)
-    if not len(matrix) == len(targets) == len(pictures):
-        raise ValueError(
-            f"one target and one group for each vector: got {len(matrix)} vectors, "
-            f"{len(targets)} targets, {len(pictures)} groups"
-        )
-    needed, count = 3 if strengths else 2, len(np.unique(pictures))
-    if count < needed:
-        raise ValueError(
-            f"groups must name at least {needed} pictures to hold some out, got {count}"
-        )
-    predicted = np.empty_like(targets)
-    for train, test in GroupKFold(min(FOLDS, count)).split(matrix, groups=pictures):
-        # The scale of each column is learned on the training folds, like everything else.
-        fitted = make_pipeline(StandardScaler(), clone(model))
-        told = {}
-        if strengths:
-            inner = GroupKFold(min(FOLDS, len(np.unique(pictures[train]))))
-            fitted = GridSearchCV(fitted, strengths, cv=inner, scoring="neg_mean_squared_error")
-            told = {"groups": pictures[train]}
-        predicted[test] = fitted.fit(matrix[train], targets[train], **told).predict(matrix[test])
-    return predicted
+def _accuracy(
+    classifier: Any, vectors: Vectors, labels: Sequence[Any], groups: Sequence[Any]
+) -> float:
+    """How often a classifier, fitted on other pictures, names a vector's label, 0..1."""
+    targets = _classes(labels)
+    # The scale of each column is learned on the training folds, like everything else.
+    model = make_pipeline(StandardScaler(), classifier)
+    matrix = _matrix(vectors, targets=targets, groups=groups)
+    predicted = cross_val_predict(model, matrix, targets, groups=groups, cv=_folds(groups))
+    return float((predicted == targets).mean())
 
 
 def knn_accuracy(
-    vectors: Tensor | ArrayLike, labels: Sequence[Any], groups: Sequence[Any], k: int = 5
+    vectors: Vectors, labels: Sequence[Any], groups: Sequence[Any], k: int = 5
 ) -> float:
     """How often the k nearest vectors of other pictures name a vector's degradation, 0..1 (§4.2).
 
-    vectors: (N, D). labels: N degradations; chance is the share of the most frequent one. groups:
-    N pictures' names; five folds, or as many as there are pictures, keep each picture whole.
-    Columns are brought to unit deviation. Raises ValueError for lengths that differ, fewer than 2
-    pictures, or k < 1 or more than the training folds hold.
+    Columns are brought to unit deviation. Chance is the share of the most frequent label.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    targets = _classes(labels)
-    predicted = _predict(KNeighborsClassifier(n_neighbors=k), vectors, targets, groups)
-    return float((predicted == targets).mean())
+    return _accuracy(KNeighborsClassifier(n_neighbors=k), vectors, labels, groups)
 
 
-def linear_accuracy(
-    vectors: Tensor | ArrayLike, labels: Sequence[Any], groups: Sequence[Any]
-) -> float:
-    """How often a linear classifier fitted on other pictures names a vector's degradation, 0..1
+def linear_accuracy(vectors: Vectors, labels: Sequence[Any], groups: Sequence[Any]) -> float:
+    """The same of logistic regression: how often it names a vector's degradation, 0..1 (§4.2)."""
+    return _accuracy(LogisticRegression(max_iter=2000), vectors, labels, groups)
+
+
+def silhouette(vectors: Vectors, labels: Sequence[Any]) -> float:
+    """How clean the clusters are: 1 tight and far apart, 0 run into each other, below 0 mixed up
     (§4.2).
 
-    Arguments, chance and errors are knn_accuracy's. The classifier is logistic regression.
+    It compares a vector's mean distance to its own cluster with that to the nearest other one.
+    Columns are brought to unit deviation. Nothing is fitted, so no picture is held out.
     """
     targets = _classes(labels)
-    predicted = _predict(LogisticRegression(max_iter=2000), vectors, targets, groups)
-    return float((predicted == targets).mean())
-
-
-def silhouette(vectors: Tensor | ArrayLike, labels: Sequence[Any]) -> float:
-    """How clean the clusters are: 1 far apart and tight, 0 run into each other, below 0 mixed up
-    (§4.2).
-
-    vectors: (N, D), columns brought to unit deviation. labels: N degradations, 2 to N − 1 different
-    ones. It compares a vector's mean distance to its own cluster with that to the nearest other
-    one; nothing is fitted, so no picture is held out. Raises ValueError for other labels.
-    """
-    matrix, targets = _matrix(vectors), _classes(labels)
-    if len(matrix) != len(targets):
+    matrix, different = _matrix(vectors, labels=targets), len(np.unique(targets))
+    if not 2 <= different < len(targets):
         raise ValueError(
-            f"one label for each vector: got {len(matrix)} vectors, {len(targets)} labels"
-        )
-    if not 2 <= len(np.unique(targets)) < len(targets):
-        raise ValueError(
-            f"a silhouette needs 2 to N − 1 different labels, got {len(np.unique(targets))} "
-            f"among {len(targets)}"
+            f"a silhouette needs 2 to N − 1 different labels, got {different} among {len(targets)}"
         )
     return float(silhouette_score(StandardScaler().fit_transform(matrix), targets))
 
 
-def probe_all(
-    vectors: Tensor | ArrayLike, labels: Sequence[Any], groups: Sequence[Any]
-) -> dict[str, float]:
-    """All four numbers that stand beside a map: knn, linear, r2 and silhouette (§4.2).
+def fit_ridge(
+    vectors: Vectors, values: Sequence[float] | Vectors, groups: Sequence[Any]
+) -> GridSearchCV:
+    """Fits a linear probe of N numbers, such as σ; its `predict` reads other vectors (§4.2).
 
-    labels: N degradations that are numbers, such as kernel widths, or their names.
+    The ridge's strength is the one that predicts held-out pictures best.
     """
+    targets = np.asarray(values, dtype=np.float64)
+    matrix = _matrix(vectors, values=targets, groups=groups)
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), Ridge()),
+        {"ridge__alpha": RIDGE_STRENGTHS},
+        cv=_folds(groups),
+        scoring="neg_mean_squared_error",
+    )
+    return search.fit(matrix, targets, groups=np.asarray(groups))
+
+
+def ridge_r2(vectors: Vectors, values: Sequence[float] | Vectors, groups: Sequence[Any]) -> float:
+    """R² of `fit_ridge`, on pictures it was not fitted on (§4.2).
+
+    1 is perfect; always to predict the mean gives 0, and worse predictions are negative.
+    """
+    targets, pictures = np.asarray(values, dtype=np.float64), np.asarray(groups)
+    matrix = _matrix(vectors, values=targets, groups=pictures)
+    predicted = np.empty_like(targets)
+    # Three pictures at least: `fit_ridge` divides those of the training folds once more.
+    for train, test in _folds(groups, least=3).split(matrix, groups=pictures):
+        ridge = fit_ridge(matrix[train], targets[train], pictures[train])
+        predicted[test] = ridge.predict(matrix[test])
+    return float(r2_score(targets, predicted))
+
+
+def probe_all(vectors: Vectors, labels: Sequence[Any], groups: Sequence[Any]) -> dict[str, float]:
+    """All four numbers that are printed beside a map (§4.2); labels are numbers or their names."""
     return {
         "knn": knn_accuracy(vectors, labels, groups),
         "linear": linear_accuracy(vectors, labels, groups),
@@ -156,80 +149,38 @@ def probe_all(
 
 
 def probe_shuffled(
-    vectors: Tensor | ArrayLike, labels: Sequence[Any], groups: Sequence[Any], seed: int = 0
+    vectors: Vectors, labels: Sequence[Any], groups: Sequence[Any], seed: int = 0
 ) -> dict[str, float]:
-    """probe_all of the same vectors with the labels shuffled: what knowing nothing gets (§4.2)."""
+    """probe_all with shuffled labels: the result of vectors that say nothing of them (§4.2)."""
     order = np.random.default_rng(seed).permutation(len(labels))
     return probe_all(vectors, [labels[i] for i in order], groups)
 
 
-def ridge_r2(
-    vectors: Tensor | ArrayLike, values: Sequence[float] | Tensor | ArrayLike, groups: Sequence[Any]
-) -> float:
-    """R² of a linear read-out of a number, such as σ, on pictures it was not fitted on (§4.2).
-
-    vectors: (N, D). values: N numbers. groups: as in knn_accuracy. 1 is perfect, 0 is what their
-    mean would do, and it can be negative. The ridge's strength is chosen on the training folds.
-    Raises ValueError as knn_accuracy does, and for fewer than 3 pictures.
-    """
-    targets = np.asarray(values, dtype=np.float64)
-    predicted = _predict(Ridge(), vectors, targets, groups, STRENGTHS)
-    return float(r2_score(targets, predicted))
-
-
-def fit_ridge(
-    vectors: Tensor | ArrayLike, values: Sequence[float] | Tensor | ArrayLike, groups: Sequence[Any]
-) -> Pipeline:
-    """The linear read-out of a number, such as σ, fitted: its `predict` reads other vectors (§4.2).
-
-    Arguments are ridge_r2's; the ridge's strength is chosen between groups. Raises ValueError for
-    lengths that differ and for fewer than 2 groups.
-    """
-    matrix, targets = _matrix(vectors), np.asarray(values, dtype=np.float64)
-    if not len(matrix) == len(targets) == len(groups):
-        raise ValueError(
-            f"one value and one group for each vector: got {len(matrix)} vectors, "
-            f"{len(targets)} values, {len(groups)} groups"
-        )
-    count = len(np.unique(np.asarray(groups)))
-    if count < 2:
-        raise ValueError(f"groups must name at least 2 pictures to hold one out, got {count}")
-    search = GridSearchCV(
-        make_pipeline(StandardScaler(), Ridge()), STRENGTHS, cv=GroupKFold(min(FOLDS, count)),
-        scoring="neg_mean_squared_error",
-    )  # fmt: skip
-    best: Pipeline = search.fit(matrix, targets, groups=np.asarray(groups)).best_estimator_
-    return best
-
-
-def tsne(
-    vectors: Tensor | ArrayLike, perplexity: float = 30.0, seed: int = 0
-) -> NDArray[np.float64]:
+def tsne(vectors: Vectors, perplexity: float = 30.0, seed: int = 0) -> NDArray[np.float64]:
     """A map of the vectors on which neighbours stay neighbours: t-SNE, (N, D) -> (N, 2) (§4.2).
 
     perplexity: about how many neighbours each point looks at, 0 < perplexity < N. Distances
-    between clusters and the axes' units mean nothing. Raises ValueError for other perplexities.
+    between clusters and the axes' units mean nothing.
     """
     matrix = _matrix(vectors)
     if not 0 < perplexity < len(matrix):
         raise ValueError(
             f"perplexity must be above 0 and below the {len(matrix)} vectors, got {perplexity:g}"
         )
-    # It starts at the first two principal components: the seed then changes little.
-    # One thread: for some hundred points several gain little, and where other programs compute too,
-    # they wait for each other at every step, a minute in place of two seconds.
+    # It starts at the first two principal components: the seed then changes little. One thread:
+    # for some hundred points, several threads on a busy machine took a minute instead of two
+    # seconds.
     with threadpool_limits(1):
         found = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(matrix)
     return np.asarray(found, dtype=np.float64)
 
 
 def pixel_statistics(images: Tensor | Sequence[Tensor]) -> Tensor:
-    """The baseline that learns nothing: six numbers of each picture's luminance, (N, 6) (§4.2).
+    """A baseline without learning: six numbers of each picture's luminance, (N, 6) (§4.2).
 
-    images: (N, 3, H, W), or N pictures (3, H, W) of any sizes, in [0, 1]. The columns are named in
-    PIXEL_STATISTICS. Energies are mean squares, of the differences of neighbours and of a pixel
-    against its four; the ratios take the contrast away, which is not blur.
-    Raises ValueError for no pictures or one smaller than 3×3.
+    images: (N, 3, H, W), or N pictures (3, H, W) of any sizes, in [0, 1]. The columns are mean,
+    deviation, log gradient energy, log Laplacian energy, log(gradient energy / variance) and
+    log(Laplacian / gradient energy). The two ratios do not depend on the contrast.
     """
     if len(images) == 0:
         raise ValueError("there are no pictures to take statistics of")
@@ -243,7 +194,7 @@ def pixel_statistics(images: Tensor | Sequence[Tensor]) -> Tensor:
         gradient = (y.diff(dim=0) ** 2).mean() + (y.diff(dim=1) ** 2).mean()
         four = y[:-2, 1:-1] + y[2:, 1:-1] + y[1:-1, :-2] + y[1:-1, 2:]
         laplacian = ((four - 4 * y[1:-1, 1:-1]) ** 2).mean()
-        # Rounding to 8 bit alone leaves an energy of about (1/255)²/12: the floor under the logs.
+        # The logarithm of 0 is infinite: (1/255)²/12, the energy of rounding to 8 bit, is added.
         g, lap, variance = (t + 1 / 255**2 / 12 for t in (gradient, laplacian, y.var()))
         ratios = [(g / variance).log(), (lap / g).log()]
         rows.append(torch.stack([y.mean(), y.std(), g.log(), lap.log(), *ratios]))

@@ -16,8 +16,8 @@ class Sizes:
     groups: int = paper.GROUPS  # residual groups
     blocks: int = paper.BLOCKS  # DA blocks in each group
     channels: int = paper.FEATURES
-    reduction: int = paper.REDUCTION  # how many times narrower the channel modulation is inside
-    tail_channels: int = paper.FEATURES  # of the upsampler; 64 cost more than 6 DA blocks
+    reduction: int = paper.REDUCTION  # channels / hidden units of the channel modulation
+    tail_channels: int = paper.FEATURES  # of the upsampler, where 64 cost more than 6 DA blocks
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Stage:
 
     iterations: int
     lr: float  # the highest learning rate
-    # To zero along a cosine, after a warm-up; or times `factor` after each of `milestones`.
+    # "cosine": a warm-up, then a cosine down to zero. "steps": times `factor` at each milestone.
     schedule: Literal["cosine", "steps"] = "cosine"
     warmup: int = 0  # iterations
     milestones: tuple[int, ...] = ()  # iterations
@@ -45,12 +45,12 @@ class Profile:
     purpose: str
     sizes: Sizes
     data: tuple[str, ...]  # names for data.images, to train on
-    held_out: int  # pictures of the first of them that are kept for choices
+    held_out: int  # pictures of the first of them, kept for validation
     patch: int  # LR pixels
     stage1: Stage  # the encoder alone on L_degrad
     stage2: Stage  # everything on L_SR + L_degrad
     recipe: ContrastiveRecipe
-    init_as_nearest_neighbour: bool = True  # the SR network starts by repeating pixels
+    init_as_nearest_neighbour: bool = True  # the untrained SR network repeats pixels
     validate_every: int = 1000  # iterations of stage 2
     checkpoint_minutes: float = 2.0
 
@@ -62,7 +62,7 @@ class Profile:
 
     @property
     def is_plumbing(self) -> bool:
-        """Whether its numbers mean nothing: it only shows that every line runs."""
+        """Whether it only tests that every line runs: its numbers mean nothing."""
         return self.name == "smoke"
 
 
@@ -132,10 +132,6 @@ def get(name: str) -> Profile:
     return PROFILES[name]
 
 
-# MoCo for a schedule that is a hundred times shorter than the paper's.
-MOCO_4096 = replace(MOCO, queue_size=4096, momentum=0.995)
-
-
 def with_moco_recipe(profile: Profile) -> Profile:
-    """A short profile with MOCO_4096 in place of its own recipe: RGB input, a queue (§3.2.1)."""
-    return replace(profile, recipe=MOCO_4096)
+    """The profile with MoCo, for a schedule a hundred times shorter than the paper's (§3.2.1)."""
+    return replace(profile, recipe=replace(MOCO, queue_size=4096, momentum=0.995))

@@ -23,7 +23,7 @@ EncoderInput = Literal["rgb", "high-pass", "high-pass-unnormalised"]
 
 
 def luminance_and_detail(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Luminance, and what of it is finer than its 5×5 mean: (B, 3, H, W) -> two (B, 1, H, W)."""
+    """Luminance, and luminance minus its 5×5 mean: (B, 3, H, W) -> two (B, 1, H, W)."""
     r, g, b = images.split(1, dim=1)
     luminance = 0.299 * r + 0.587 * g + 0.114 * b
     mean = F.avg_pool2d(F.pad(luminance, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
@@ -31,13 +31,14 @@ def luminance_and_detail(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def high_pass(images: Tensor) -> Tensor:
-    """What blur changes and content hardly does: luminance minus its 5×5 mean, at unit deviation.
+    """Fine detail, which depends on blur more than on content: (B, 3, H, W) -> (B, 1, H, W).
 
-    images: (B, 3, H, W) in [0, 1]. Returns (B, 1, H, W); colour, brightness and contrast are gone.
+    It is luminance minus its 5×5 mean, divided by luminance's standard deviation. Colour,
+    brightness and contrast are lost.
     """
     luminance, detail = luminance_and_detail(images)
-    # Over the patch's own deviation, so that a faint texture counts like a strong one. The small
-    # constant (an eighth of a grey level) keeps a flat patch at zero.
+    # Divided, a faint texture counts as much as a strong one. The small constant (an eighth of a
+    # grey level) keeps a flat patch at zero.
     deviation = luminance.std(dim=(-2, -1), keepdim=True)
     return detail / (deviation + 0.125 / 255)
 
@@ -45,18 +46,14 @@ def high_pass(images: Tensor) -> Tensor:
 class Encoder(nn.Module):
     """Six 3×3 convolutions and a global average give the representation, an MLP the embedding.
 
-    Widths 64, 64, 128, 128, 256, 256, each followed by BatchNorm and LeakyReLU; the first 128 and
-    the first 256 have stride 2. The SR network and the t-SNE plots read the representation, the
-    contrastive loss reads the embedding (§3.2.1).
+    The SR network and the t-SNE plots use the representation, the contrastive loss uses the
+    embedding (§3.2.1).
 
     Args:
-        encoder_input: "rgb", as in the paper; "high-pass" for schedules too short to learn to
+        encoder_input: "rgb", as in the paper; "high-pass", for schedules too short to learn to
             ignore the content (see high_pass); "high-pass-unnormalised", without the division by
             the deviation.
         groupnorm: GroupNorm in place of BatchNorm.
-
-    Raises:
-        ValueError: for another encoder_input.
     """
 
     def __init__(self, encoder_input: EncoderInput = "rgb", groupnorm: bool = False) -> None:
@@ -92,14 +89,11 @@ class Encoder(nn.Module):
 def info_nce(logits: Tensor, positive: Tensor) -> Tensor:
     """L_degrad = Σ_i −log [ exp(l_i,positive) / Σ_j exp(l_ij) ], as a mean over the batch (§3.2.1).
 
-    It is about ln N for an encoder that knows nothing.
+    It is about ln N for an encoder with random weights.
 
     Args:
         logits: l = p·p'/τ, (B, N), the positive among them.
         positive: (B,), the positive's column.
-
-    Returns:
-        The loss, a number.
     """
     # −log [ exp(p_i¹·p_i²/τ) / ( exp(p_i¹·p_i²/τ) + Σ_j exp(p_i¹·p_queue^j/τ) ) ]
     at_positive = logits.gather(1, positive[:, None])[:, 0]  # (B,)
@@ -114,21 +108,17 @@ def l2_normalise(embedding: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ContrastiveRecipe:
-    """One way to teach the encoder. The defaults are the short profiles' recipe; MOCO is the
-    paper's (§3.2.1).
-
-    Raises ValueError for a misspelt choice, or parts that do not fit together.
-    """
+    """One way to train the encoder (§3.2.1). The defaults are the short profiles'."""
 
     encoder_input: EncoderInput = "high-pass"  # see Encoder
     # The negatives: the other keys of the batch, old keys in a queue, or both.
     negatives: Literal["batch", "queue", "both"] = "batch"
     queue_size: int = 0  # old keys that are kept
-    momentum: float = 0.0  # what a key encoder keeps of its weights in a step; 0: no key encoder
+    momentum: float = 0.0  # share of its weights that a key encoder keeps in a step; 0: none exists
     temperature: float = 0.1  # τ
     # One pass over queries and keys, a pass each, or a pass each with GroupNorm.
     batchnorm: Literal["joint", "split", "group"] = "joint"
-    key_gradient: bool = True  # the loss also passes a gradient through the keys
+    key_gradient: bool = True  # the gradient also flows through the keys
     # Two patches of one picture, or of two pictures with one degradation.
     positives: Literal["same-picture", "same-degradation"] = "same-picture"
     supervised: bool = False  # no contrast: the kernel width is regressed from its label
@@ -143,8 +133,8 @@ class ContrastiveRecipe:
             )
         if self.momentum and (self.key_gradient or self.batchnorm == "joint"):
             raise ValueError(
-                f"a key encoder (momentum {self.momentum}) passes no gradient and has a pass of "
-                'its own: set key_gradient=False and batchnorm="split" or "group"'
+                f"a key encoder (momentum {self.momentum}) has a separate pass without gradient: "
+                'set key_gradient=False and batchnorm="split" or "group"'
             )
 
 
@@ -165,20 +155,16 @@ class ContrastiveOutput(NamedTuple):
 
     loss: Tensor
     representation: Tensor  # (B, 256), the queries'
-    logits: Tensor  # (B, N)
+    logits: Tensor  # (B, N); the positives are on the diagonal, MoCo's in the first column
     in_batch: Tensor  # the loss with the batch's keys alone as candidates, to compare recipes
 
 
 class ContrastiveLearner(nn.Module):
-    """An encoder with all that its recipe needs to teach it (§3.2.1).
+    """An encoder, and what its recipe needs to train it (§3.2.1).
 
     MoCo, the paper's recipe, has a momentum encoder for the keys and a queue of old keys. The short
     recipe needs neither: one encoder sees both patches, and the batch's other keys are the
     negatives.
-
-    Args:
-        encoder: the encoder to teach, with the recipe's input.
-        recipe: how.
     """
 
     queue: Tensor
@@ -204,17 +190,18 @@ class ContrastiveLearner(nn.Module):
 
     @torch.no_grad()
     def _enqueue(self, keys: Tensor) -> None:
-        """Keys (B, 256) replace the oldest entries; any B, round the end of the queue."""
+        """Keys (B, 256) replace the oldest entries; after the queue's end comes its beginning."""
         size = self.recipe.queue_size
         places = (self.queue_start + torch.arange(len(keys), device=keys.device)) % size
-        # Of a batch larger than the queue only the newest keys find a place.
+        # If the batch is larger than the queue, the newest keys fill it.
         self.queue[:, places[-size:]] = keys[-size:].T.to(self.queue.dtype)
         self.queue_start.copy_((self.queue_start + len(keys)) % size)
 
     def _embed(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The queries' representations, and the unit embeddings p¹, p² of queries and keys."""
         if self.recipe.batchnorm == "joint":
-            # One pass over both halves: BatchNorm sees queries and keys together and marks neither.
+            # One pass: BatchNorm's statistics are of queries and keys together. Separate ones would
+            # let the encoder tell queries from keys.
             representation, embedding = self.query_encoder(torch.cat([query, key]))
             p1, p2 = l2_normalise(embedding).chunk(2)
         else:
@@ -226,19 +213,16 @@ class ContrastiveLearner(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, widths: Tensor | None = None
     ) -> ContrastiveOutput:
-        """The loss of a batch; in training the queue and the key encoder move on too.
+        """The loss of a batch; in training mode it also updates the queue and the key encoder.
 
         Args:
             query: (B, 3, P, P), a patch of each of B pictures; B ≥ 2 for in-batch negatives.
             key: (B, 3, P, P), another patch with the same degradation.
             widths: (B,), the labels of a supervised recipe; no other recipe reads them.
-
-        Returns:
-            The positives' logits stand on the diagonal; of MoCo, in the first column.
         """
         b, negatives = len(query), self.recipe.negatives
         if self.regressor is not None:
-            assert widths is not None, "a supervised recipe reads the labels"
+            assert widths is not None, "a supervised recipe needs the labels"
             representation, _ = self.query_encoder(query)
             predicted = self.regressor(representation.float())  # (B, 1)
             loss = F.mse_loss(predicted[:, 0], widths)
@@ -248,7 +232,7 @@ class ContrastiveLearner(nn.Module):
         if self.training:
             self._update_key_encoder()
         representation, p1, p2 = self._embed(query, key)  # (B, 256) each
-        # Divided by τ, a similarity in bfloat16 would be off by 0.05: autocast ends here.
+        # No autocast from here on: in bfloat16 a similarity, divided by τ, would be off by 0.05.
         with torch.autocast(query.device.type, enabled=False):
             tau = self.recipe.temperature
             with_keys = p1 @ p2.T / tau  # (B, B), p_i¹·p_j²/τ

@@ -29,18 +29,15 @@ def blur(images: Tensor, kernels: Tensor) -> Tensor:
     """I ⊗ k with one kernel per image and reflected borders (§3.1).
 
     Args:
-        images: (B, C, H, W).
+        images: (B, C, H, W), each side longer than k // 2.
         kernels: (B, k, k) with k odd, or (1, k, k) for all images.
 
     Returns:
         (B, C, H, W).
-
-    Raises:
-        ValueError: for an even k, or a picture with a side of at most k // 2.
     """
     check_blur(images, kernels)
     padded = F.pad(images, (kernels.shape[-1] // 2,) * 4, mode="reflect")
-    # A convolution is a correlation with the kernel turned round.
+    # F.conv2d does not flip its weights; a convolution flips the kernel.
     weights = kernels.to(images).flip(-2, -1)[:, None]
     return correlate(padded, weights.expand(*images.shape[:2], -1, -1))
 
@@ -48,8 +45,7 @@ def blur(images: Tensor, kernels: Tensor) -> Tensor:
 def correlate(images: Tensor, weights: Tensor, stride: int = 1) -> Tensor:
     """Each channel of each image with its own weights, no padding: (B, C, H, W), (B, C, k, k)."""
     b, c, h, w = images.shape
-    # As in §3.2.2: the batch is folded into the channels, and with B·C groups every image has its
-    # own kernel.
+    # The batch is folded into the channels, as grouped_conv.reference explains (§3.2.2).
     folded = images.reshape(1, b * c, h, w)
     filters = weights.reshape(b * c, 1, *weights.shape[-2:])
     out = F.conv2d(folded, filters, stride=stride, groups=b * c)
@@ -64,13 +60,11 @@ def cubic(x: Tensor) -> Tensor:
     return torch.where(x <= 1, inner, torch.where(x <= 2, outer, torch.zeros_like(x)))
 
 
-# Cached by the first caller, which may be inference; training differentiates through it too. So it
-# is never an inference tensor.
+# The cached matrix serves inference and training. Autograd refuses tensors made in inference mode.
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def resize_matrix(length: int, scale: float, device: torch.device) -> Tensor:
-    """The (output, input) matrix that resizes a line of `length` pixels as MATLAB's imresize
-    does."""
+    """The (output, input) matrix that resizes a line of `length` pixels, as MATLAB's imresize."""
     out_length = math.ceil(length * scale - 1e-9)
     stretch = min(scale, 1.0)  # < 1 widens the cubic when downsampling: the antialiasing
     support = 4.0 / stretch
@@ -80,8 +74,8 @@ def resize_matrix(length: int, scale: float, device: torch.device) -> Tensor:
     taps = first[:, None] + torch.arange(math.ceil(support) + 2, dtype=torch.float64)
     weights = stretch * cubic((centre[:, None] - taps) * stretch)
     weights = weights / weights.sum(dim=1, keepdim=True)
-    # The released code repeats the border pixel where MATLAB mirrors the picture; the released
-    # code is what the reproduction is measured against.
+    # MATLAB mirrors the picture at its borders. The authors' code repeats the border pixel, and
+    # the reproduction is compared with the authors' code.
     index = taps.clamp(0, length - 1).long()
     matrix = torch.zeros(out_length, length, dtype=torch.float64)
     return matrix.scatter_add_(1, index, weights).float().to(device)
@@ -90,17 +84,12 @@ def resize_matrix(length: int, scale: float, device: torch.device) -> Tensor:
 def resize_bicubic(images: Tensor, scale: float) -> Tensor:
     """Bicubic resizing as MATLAB's imresize does it: antialiased, a = −0.5 (§3.1).
 
-    At the borders the outermost pixel is repeated, as in the released code (MATLAB mirrors).
-
     Args:
         images: (B, C, H, W).
         scale: of the sides, > 0: 1/4 downsamples, 4 upsamples.
 
     Returns:
         (B, C, ⌈H·scale⌉, ⌈W·scale⌉), not rounded.
-
-    Raises:
-        ValueError: for a scale that is not positive.
     """
     if not scale > 0:
         raise ValueError(f"scale must be positive, got {scale}")

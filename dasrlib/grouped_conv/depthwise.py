@@ -1,8 +1,8 @@
 """The per-sample grouped convolution in Triton, and its two gradients.
 
 The gradient for x is the same convolution with mirrored kernels, the one for the kernels a sum over
-the picture. Both are operators of torch.library, so that autograd, autocast and torch.compile see
-them as they see the framework's own.
+the picture. Both are operators of torch.library, so autograd, autocast and torch.compile treat them
+like PyTorch's own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from dasrlib.grouped_conv.tiles import (
     filter_tile,
     in_taps,
     load,
-    on_device,
     store,
     tile_coordinates,
 )
@@ -73,13 +72,13 @@ def kernel_gradient_kernel(
 
 @torch.library.custom_op("dasrlib::grouped_conv2d", mutates_args=())
 def grouped_conv2d_triton(x: Tensor, kernels: Tensor, mirrored: bool = False) -> Tensor:
-    """(B, C, H, W) with (B, C, k, k) -> (B, C, H, W); mirrored: with the kernels turned round."""
+    """(B, C, H, W) with (B, C, k, k) -> (B, C, H, W); mirrored: with the kernels flipped."""
     out = torch.empty_like(x)
     if out.numel() == 0:
         return out
     taps = in_taps(kernels, x)
     tiles = choose_tiles(x, 2048)
-    with on_device(x):
+    with torch.cuda.device_of(x):
         filter_kernel[(tiles.programs,)](
             x, taps, out, *x.shape[1:], tiles.across, tiles.per_plane, tiles.blocks,
             *x.stride(), *taps.stride(), *out.stride(),
@@ -102,7 +101,7 @@ def kernel_gradient(x: Tensor, grad: Tensor, k: int) -> Tensor:
     b, c = x.shape[:2]
     tiles = choose_tiles(x, 8192)
     sums = torch.empty(tiles.per_plane, b, k * k, c, dtype=accumulator_dtype(x), device=x.device)
-    with on_device(x):
+    with torch.cuda.device_of(x):
         kernel_gradient_kernel[(tiles.programs,)](
             x, grad, sums, *x.shape[1:], tiles.across, tiles.per_plane, tiles.blocks,
             *x.stride(), *grad.stride(), *sums.stride()[:2],
@@ -152,7 +151,7 @@ _library = torch.library.Library("dasrlib", "FRAGMENT")
 
 
 def autocast_x(operator: torch.library.CustomOpDef, name: str) -> None:
-    """Registers the operator with autocast: x takes the type, all else keeps its own precision."""
+    """Registers the operator with autocast: x is cast, the other arguments keep their dtype."""
 
     def register(device: str) -> None:
         def cast(x: Tensor, *others):  # type: ignore[no-untyped-def]

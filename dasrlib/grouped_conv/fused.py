@@ -1,7 +1,7 @@
 """The whole degradation-aware convolution in one pass over the feature map, in Triton (§3.2.2).
 
-x is read once and the result written once. What lies between, the filtered map and its LeakyReLU,
-never leaves the chip; the backward pass computes it again, which is cheaper than to store it.
+x is read once and the result is written once. The filtered map and its LeakyReLU stay on the chip.
+The backward pass computes them again, which is cheaper than storing them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ from dasrlib.grouped_conv.tiles import (
     filter_tile,
     in_taps,
     load,
-    on_device,
     store,
     tile_coordinates,
 )
 
 SLOPE = tl.constexpr(paper.LEAKY_SLOPE)
-TILES_PER_PROGRAM = 8  # of the backward pass: a program adds up so many tiles' share of ∂L/∂W
+TILES_PER_PROGRAM = 8  # of the backward pass: tiles whose shares of ∂L/∂W one program adds up
 
 
 @triton.jit
@@ -175,9 +174,9 @@ def da_conv_grad_x_kernel(
 
 def _multiplication(x: Tensor) -> tuple[tl.dtype, str]:
     """The type of the tensor cores' operands, and how they multiply float32."""
-    if not x.is_cuda:  # in the interpreter: NumPy multiplies no bfloat16, the values go as float32
+    if not x.is_cuda:  # the interpreter computes with NumPy, which has no bfloat16
         return TYPES[torch.float32 if x.dtype == torch.bfloat16 else x.dtype], "ieee"
-    # In three passes of their short type, TF32, the tensor cores reach float32's own precision.
+    # Three passes in TF32, the tensor cores' short type, are as precise as float32.
     has_tf32 = torch.cuda.get_device_capability(x.device)[0] >= 8
     return TYPES[x.dtype], "tf32x3" if has_tf32 else "ieee"
 
@@ -196,10 +195,10 @@ def da_conv2d_triton(
     if out.numel() == 0:
         return out
     taps, weight = in_taps(kernels, x), weight.contiguous()
-    v = bias if modulation is None else modulation.contiguous()  # never read where there is none
+    v = bias if modulation is None else modulation.contiguous()  # then the kernel never reads v
     channels = triton.next_power_of_2(x.shape[1])
     tiles = choose_tiles(x, 4096, channels=channels, least=16)
-    with on_device(x):
+    with torch.cuda.device_of(x):
         da_conv_kernel[(tiles.programs,)](
             x, taps, weight, bias, v, out, *x.shape[1:], tiles.across, tiles.per_plane,
             *x.stride(), *taps.stride(), *out.stride(),
@@ -231,7 +230,7 @@ def da_conv2d_backward(
     taps, weight = in_taps(kernels, x), weight.contiguous()
     k, leaky, modulated = kernels.shape[-1], out is not None, modulation is not None
     grad_filtered = torch.empty_like(x)
-    result = grad if out is None else out  # never read where there is no LeakyReLU
+    result = grad if out is None else out  # then the kernel never reads it
     tiles = choose_tiles(x, 4096, channels=triton.next_power_of_2(c), least=16)
     per_sample = triton.cdiv(tiles.per_plane, TILES_PER_PROGRAM)
 
@@ -240,7 +239,7 @@ def da_conv2d_backward(
 
     weight_sums, bias_sums = sums(c, c), sums(c)
     modulation_sums = sums(c) if modulated else bias_sums
-    with on_device(x):
+    with torch.cuda.device_of(x):
         da_conv_backward_kernel[(b * per_sample,)](
             grad, x, taps, weight, result, grad_filtered,
             weight_sums, bias_sums, modulation_sums,
@@ -285,7 +284,7 @@ def _(grad, x, kernels, weight, modulation, out):  # type: ignore[no-untyped-def
 def _save(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
     x, kernels, weight, bias, modulation, leaky = inputs
     ctx.bias_dtype = bias.dtype
-    # The result is what the next layer keeps anyway: kept here too, it costs nothing.
+    # The next layer keeps the result anyway, so keeping it here costs nothing.
     ctx.save_for_backward(x, kernels, weight, modulation, output if leaky else None)
 
 

@@ -1,4 +1,4 @@
-"""The per-sample convolutions with PyTorch's own operations: what the right result is."""
+"""The per-sample convolutions with PyTorch's own operations; they define the right result."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
-"""How the GPU kernels divide the work: one program, one tile of pixels × channels of one sample.
+"""How the GPU kernels divide the work: a program computes a tile, pixels × channels of a sample.
 
-Both layouts of a feature map run the same code. Only the shape of the tile differs: where channels
-lie beside each other in memory (channels_last) a tile is many channels of a small square of pixels,
-where pixels do (contiguous) it is many pixels of few channels.
+Both layouts of a feature map run the same code; only the shape of the tile differs. In
+channels_last a pixel's channels are neighbours in memory, and a tile has many channels of a small
+square of pixels. In the contiguous layout pixels are neighbours, and it has many pixels of few
+channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -35,19 +34,19 @@ class Tiles(NamedTuple):
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether the channels of a pixel lie beside each other in memory."""
+    """Whether the channels of a pixel are neighbours in memory."""
     return x.stride(1) == 1 and x.shape[1] > 1
 
 
 def choose_tiles(x: Tensor, elements: int, channels: int | None = None, least: int = 1) -> Tiles:
     """Tiles of about `elements` values of x (B, C, H, W).
 
-    channels: so many channels in a tile, for kernels that mix them; by default what suits the
-    layout. least: the least number of pixels and channels (16 for the tensor cores).
+    channels: of a tile, for kernels that mix them; None: what suits the layout. least: the smallest
+    number of pixels and of channels (16 for the tensor cores).
     """
     b, c, h, w = x.shape
     last = is_channels_last(x)
-    # The width that hangs least over the right border; of equals the widest.
+    # The width with the fewest columns beyond the right border; of equal ones the largest.
     widths = (16,) if last else (64, 32, 16)
     width = min(widths, key=lambda v: (triton.cdiv(w, v) * v, -v))
     width = min(width, triton.next_power_of_2(w))
@@ -67,21 +66,10 @@ def choose_tiles(x: Tensor, elements: int, channels: int | None = None, least: i
     return Tiles(width, pixels, channels, across, per_plane, blocks, b * blocks * per_plane)
 
 
-@contextmanager
-def on_device(x: Tensor) -> Iterator[None]:
-    """Triton launches on the current device: make it the tensor's."""
-    if x.is_cuda:
-        with torch.cuda.device(x.device):
-            yield
-    else:
-        yield
-
-
 def in_taps(kernels: Tensor, like: Tensor) -> Tensor:
-    """Kernels (B, C, k, k) as (B, C, k²), laid out as the tiles of `like` read them.
+    """Kernels (B, C, k, k) as (B, C, k²), in the layout of `like`.
 
-    Where channels lie beside each other in x they do so here: one load then brings a tap of eight
-    channels, where it would bring one.
+    In channels_last one load then reads a tap of eight channels instead of one.
     """
     taps = kernels.flatten(2)
     return taps.mT.contiguous().mT if is_channels_last(like) else taps
@@ -96,7 +84,7 @@ TYPES = {
 
 
 def accumulator_dtype(x: Tensor) -> torch.dtype:
-    """The type that sums are kept in: float32, and float64 for float64."""
+    """The dtype of sums: float32, and float64 for float64."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
@@ -124,7 +112,7 @@ def load(x, rows, columns, c, channels, height, width, sc, sy, sx):
 
 @triton.jit
 def store(out, values, rows, columns, c, channels, height, width, sc, sy, sx):
-    """Writes values (PIXELS, CHANNELS), less what lies outside the picture."""
+    """Writes values (PIXELS, CHANNELS), but for those outside the picture."""
     inside = (rows < height) & (columns < width)
     offsets = (rows * sy + columns * sx)[:, None] + (c * sc)[None, :]
     mask = inside[:, None] & (c < channels)[None, :]
@@ -138,7 +126,7 @@ def filter_row(
 ):  # fmt: skip
     """Adds row u of the kernels to the sum over the taps."""
     for v in tl.static_range(K):
-        # A mirrored kernel is read from its other end.
+        # A mirrored kernel is read backwards.
         tap = (K - 1 - u) * K + (K - 1 - v) if MIRRORED else u * K + v
         weights = tl.load(kernels + c * kc + tap * kt, mask=c < channels, other=0.0)
         shifted = load(

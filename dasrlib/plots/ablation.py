@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dasrlib.plots.panels import picture_grid, pictures
+from dasrlib.plots.panels import picture_grid
 from dasrlib.plots.style import BESIDE, MARKERS, PALETTE, leave_room
 from dasrlib.records.run_record import mean_of
 from dasrlib.systems import ABLATION, FULL_METHOD, SYSTEMS, short
@@ -55,31 +55,6 @@ def five_models(data: dict[str, Any]) -> Figure:
                      colLabels=heads, loc="center")  # fmt: skip
     table.scale(1, 2.6)
     return figure
-
-
-def parameters(data: dict[str, Any]) -> Figure:
-    """How many parameters each model has, a panel for each size (§4.2).
-
-    data: by size (the panel's title), by model, the count.
-    """
-    figure, axes = plt.subplots(1, len(data), figsize=(5 * len(data), 2.8), squeeze=False)
-    for ax, (size, counts) in zip(axes[0], data.items(), strict=True):
-        millions = [count / 1e6 for count in counts.values()]
-        bars = ax.bar([*map(short, counts)], millions, color=[SYSTEMS[m].colour for m in counts])
-        ax.bar_label(bars, fmt="%.2f", fontsize=9)
-        ax.set_title(size)
-        ax.tick_params(axis="x", labelsize=8)
-        ax.margins(y=0.15)
-    axes[0][0].set_ylabel("million parameters")
-    return figure
-
-
-def one_picture(data: dict[str, Any]) -> Figure:
-    """One test picture as the models get it, under each kernel width (§4.2).
-
-    data: hr, a tensor (3, H, W); lr, by width, tensors (3, H/s, W/s), in [0, 1].
-    """
-    return pictures({"HR": data["hr"], **{f"LR, σ = {w}": lr for w, lr in data["lr"].items()}})
 
 
 def ablation(data: dict[str, Any]) -> Figure:

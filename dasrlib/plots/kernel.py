@@ -298,20 +298,16 @@ def reference_and_fused(reference: Tensor, fused: Tensor) -> Figure:
     return figure
 
 
-def _least_times(data: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def least_times(data: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Bars for each pass, in ms: the least time of its bytes and of its operations, the measured.
+
+    data: "names", and seconds "by_bytes", "by_flops" and "measured", a number for each name.
+    """
     labels = {"by_bytes": "bytes / copy speed", "by_flops": "flops / matmul speed"}
     return {
         label: {name: 1000 * value for name, value in zip(data["names"], data[key], strict=True)}
         for key, label in {**labels, "measured": "measured"}.items()
     }
-
-
-def least_times(data: Mapping[str, Any]) -> Figure:
-    """For each pass the least time of its bytes and of its operations, and the measured time.
-
-    data: "names", and seconds "by_bytes", "by_flops" and "measured", a number for each name.
-    """
-    return grouped_bars(_least_times(data), "ms")
 
 
 def bytes_moved(data: dict[str, Any]) -> Figure:
@@ -325,7 +321,7 @@ def bytes_moved(data: dict[str, Any]) -> Figure:
     ways = {name: [Pass(*row) for row in rows] for name, rows in data["ways"].items()}
     _passes_axes(left, ways, 2**20, "MiB")
     left.set_title(f"counted: one DA convolution of {data['size']} in float32", fontsize=10)
-    _bars_axes(right, _least_times(data), "ms")
+    _bars_axes(right, least_times(data), "ms")
     right.legend(frameon=False, fontsize=8)
     right.set_title(f"measured: {data['measured_size']}, {data['device']}", fontsize=10)
     return leave_room(figure)

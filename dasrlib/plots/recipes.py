@@ -14,11 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dasrlib.plots.panels import heat_map, level, mark
-from dasrlib.plots.style import BESIDE, PALETTE
+from dasrlib.plots.style import PALETTE
 
 MOCO, SHORT = "moco", "short"  # the two recipes all others are changes of
 COLOURS = {"": "0.6", MOCO: PALETTE[1], SHORT: PALETTE[0], "labels": PALETTE[2]}
-# Recipes whose loss goes with their loss within the batch, and recipes whose loss does not.
 WITH_QUEUE = (MOCO, "moco-groupnorm", "moco-high-pass", "moco-both", SHORT)
 
 
@@ -48,9 +47,7 @@ def _bars(ax: Axes, rows: Sequence[dict[str, Any]], question: str, chance: float
     ax.set_yticks(heights, [row["title"] for row in rows])
     for label, row in zip(ax.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if row["name"] in (MOCO, SHORT) else "normal")
-    ax.tick_params(axis="y", length=0)
     ax.set(xlim=(0, 122), ylim=(heights[-1] + 0.6, -0.6), xticks=range(0, 101, 25))
-    ax.spines.bottom.set_bounds(0, 100)
 
 
 def accuracies(data: dict[str, Any], ax: Any = None) -> Figure:
@@ -114,20 +111,18 @@ def loss_vs_accuracy(data: dict[str, Any]) -> Figure:
     """The last loss within the batch against k-NN accuracy, a point for each contrastive recipe."""
     rows = [row for row in data["isotropic"] if row["log"] and not row["recipe"]["supervised"]]
     figure, ax = plt.subplots(figsize=(7.4, 4.2))
-    for kind, style, colour in (("RGB", "s", PALETTE[1]), ("high-pass", "o", PALETTE[0])):
-        of_kind = [r for r in rows if r["recipe"]["encoder_input"].startswith(kind.lower())]
-        losses = [row["log"][-1]["in_batch"] for row in of_kind]
-        shares = [100 * row["test"]["width"] for row in of_kind]
-        ax.plot(losses, shares, style, color=colour, ms=7, label=f"{kind} input")
-        for row, x, y in zip(of_kind, losses, shares, strict=True):
-            if row["name"] in NAMED:
-                ha, va = NAMED[row["name"]]
-                ax.text(x, y, f"  {row['title']}  ", ha=ha, va=va, fontsize=9)
+    for row in rows:
+        x, y = row["log"][-1]["in_batch"], 100 * row["test"]["width"]
+        high_pass = row["recipe"]["encoder_input"].startswith("high-pass")
+        ax.plot(x, y, "o" if high_pass else "s", color=PALETTE[not high_pass], ms=7)
+        if row["name"] in NAMED:
+            ha, va = NAMED[row["name"]]
+            ax.text(x, y, f"  {row['title']}  ", ha=ha, va=va, fontsize=9)
     mark(ax, math.log(data["batch"]), f"guessing: ln {data['batch']}", above=True)
     level(ax, 100 * data["chance"], "chance")
     ax.set(xlabel="last loss within the batch  (to the left: a better loss)", ylim=(0, 105))
     ax.set_ylabel("k-NN accuracy, 4 widths, %")
-    ax.legend(**BESIDE)
+    ax.set_title("squares: RGB input, circles: high-pass input", loc="left", pad=16)
     return figure
 
 

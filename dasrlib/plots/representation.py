@@ -54,8 +54,6 @@ def unit_circle(data: Mapping[str, Sequence[float]]) -> Figure:
         ax.annotate(f"{name}{note}", (x + shift, y), ha=side, va="center", color=colour)
     reach = 1.15 * max(1.0, *(float(np.abs(v).max()) for v in vectors.values()))
     ax.set(aspect="equal", xlim=(-reach - 0.6, reach + 0.6), ylim=(-reach, reach))
-    ax.axhline(0, color="0.85", zorder=0)
-    ax.axvline(0, color="0.85", zorder=0)
     return figure
 
 

@@ -105,7 +105,7 @@ def representation_value(data: dict[str, Any]) -> Figure:
         left.plot([], [], "o", color="0.4", fillstyle=look, label=f"{name}: {recipe}")
     mark(left, 25, "chance")
     left.set_xlim(0, 102)
-    left.set(xlabel=f"four widths told apart on {data['probed']}, k-NN, %",
+    left.set(xlabel=f"k-NN accuracy of four widths on {data['probed']}, %",
              ylabel=f"PSNR-Y on {data['dataset']}, mean, dB")  # fmt: skip
     left.legend(fontsize=8, loc="upper center")
 

@@ -20,11 +20,9 @@ CONTRASTIVE, SR = PALETTE[1], PALETTE[0]
 WORRY = "#F6E1D3"  # a light tint of the palette's vermilion
 NOTE: dict[str, Any] = {"fontsize": 8, "color": "0.25"}
 
-Log = Sequence[dict[str, Any]]  # the records of `Run.log`
 
-
-def _series(log: Log, x: str, y: str) -> tuple[list[float], list[Any]]:
-    """Two columns of the records that have the second."""
+def _series(log: Sequence[dict[str, Any]], x: str, y: str) -> tuple[list[float], list[Any]]:
+    """Two columns of the records of `Run.log` that have the second."""
     records = [record for record in log if y in record]
     return [record[x] for record in records], [record[y] for record in records]
 
@@ -99,10 +97,8 @@ def schedules(data: dict[str, Any]) -> Figure:
 def loss_curves(data: dict[str, Any]) -> Figure:
     """The two losses of a run, and optionally of the same run again in pieces (§4.1)."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.2))
-    for ax, key, name, colour in (
-        (axes[0], "contrastive", "L_degrad", CONTRASTIVE),
-        (axes[1], "sr", "L_SR", SR),
-    ):
+    looks = (("contrastive", "L_degrad", CONTRASTIVE), ("sr", "L_SR", SR))
+    for ax, (key, name, colour) in zip(axes, looks, strict=True):
         ax.plot(*_series(data["log"], "iteration", key), color=colour, lw=2, label="in one go")
         if "again" in data:
             again = _series(data["again"], "iteration", key)

@@ -45,7 +45,7 @@ def run_study(
     minutes: float | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]] | None:
-    """Every recipe trained and scored, a file each in the folder; what is there is not done again.
+    """Every recipe trained and scored, each in a file; a file that exists is not made again.
 
     profile: of the schedule. images: (training, held-out) pictures. test: pictures for the numbers
     to report. noisy: §4.3's anisotropic kernels with noise instead of §4.2's isotropic ones.

@@ -13,7 +13,7 @@ class PatchPairs:
     """Draws pairs of patches from pictures, which are held as uint8.
 
     images: (name, (3, H, W)) pairs, uint8 or floats in [0, 1]. patch: in HR pixels. device: of the
-    patches; the pictures lie there too if half of its free memory can hold them.
+    patches; the pictures are there too if half of its free memory can hold them.
     """
 
     def __init__(self, images: Pictures, patch: int, device: torch.device | str = "cpu") -> None:

@@ -3,9 +3,9 @@ widget, whose first frame is a plain figure where no kernel runs."""
 
 from dasrlib.widgets.base.interactive_figure import InteractiveFigure
 from dasrlib.widgets.divider.widget import BeforeAfter, before_after
-from dasrlib.widgets.explorer.widget import ablation_explorer
+from dasrlib.widgets.explorer import ablation_explorer
 from dasrlib.widgets.lab import degradation_lab
-from dasrlib.widgets.mismatch.widget import kernel_mismatch
+from dasrlib.widgets.mismatch import kernel_mismatch
 from dasrlib.widgets.point_map.widget import representation_map
 
 __all__ = [

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
-from dasrlib.data import centre_crop
+from dasrlib.data import centre_crop, crop_to_multiple
 from dasrlib.degradation import Degradations, degrade, resize_bicubic
 from dasrlib.plots.degradation import spectrum
-from dasrlib.widgets.base.degradation_controls import (
-    SIZE,
-    DegradationControls,
-    degradation_text,
-)
+from dasrlib.widgets.base.degradation_controls import SIZE, DegradationControls, degradation_text
 from dasrlib.widgets.base.interactive_figure import InteractiveFigure
 from dasrlib.widgets.base.panels import Panel, first_frame, row_html
 
@@ -32,7 +28,7 @@ def equation(degradation: Degradations) -> str:
     l1, l2 = degradation.lambda1.item(), degradation.lambda2.item()
     angle, noise = math.degrees(degradation.theta.item()), degradation.noise.item()
     kernel = rf"k_{{\sigma={l1:.1f}}}"
-    if l1 != l2 or not degradation.separable:
+    if l1 != l2:
         kernel = rf"k_{{\lambda_1={l1:.1f},\,\lambda_2={l2:.1f},\,\theta={angle:.0f}^\circ}}"
     added = rf" + n_{{\sigma={noise:.0f}}}" if noise else ""
     return rf"$$I_{{LR}} = (I_{{HR}} \otimes {kernel})\downarrow_{{{degradation.scale}}}{added}$$"
@@ -51,56 +47,41 @@ def _spectrum_panel(title: str, image: Tensor, alt: str, note: str) -> Panel:
     return Panel(title, _heat(F.avg_pool2d(shown[None, None], 2)[0, 0]), alt, SMALL, note)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Several threads gain nothing on so small a picture, and wait for each other where the
-    machine has other work: four times as long, measured on two cores that also train."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def degradation_lab(images: Sequence[tuple[str, Tensor]], scale: int = 4) -> InteractiveFigure:
+def degradation_lab(images: Sequence[tuple[str, Tensor]]) -> InteractiveFigure:
     """Sliders for σ or λ1, λ2, θ, for noise and scale; shows the kernel, the LR picture upsampled,
     the spectrum before and after, and the equation with the current numbers (§3.1).
 
     images: (name, (3, H, W) in [0, 1]) pairs to choose from; their middle 256×256 pixels are shown.
     """
     pictures = {name: centre_crop(image, SIZE) for name, image in images}
-    controls = DegradationControls(list(pictures), scale)
+    controls = DegradationControls(list(pictures))
     formula, shown = ipw.HTMLMath(), ipw.HTML()
 
     def panels() -> list[Panel]:
         name, degradation = controls.picture.value, controls.degradation()
         s, kernel = degradation.scale, degradation.kernels[0]
         words = degradation_text(degradation)
-        hr = pictures[name]
-        hr = hr[..., : hr.shape[-2] // s * s, : hr.shape[-1] // s * s]
+        hr = crop_to_multiple(pictures[name], s)
         lr = degrade(hr[None], degradation, torch.Generator().manual_seed(0), "fast")[0]
-        size = f"{lr.shape[-1]}×{lr.shape[-2]} pixels, enlarged"
-        largest, after = (
-            f"largest {kernel.max():.3f}",
-            "frequencies after: the outer ones are weaker",
-        )
+        size = f"{lr.shape[-1]}×{lr.shape[-2]} pixels, upsampled"
+        largest = f"largest {kernel.max():.3f}"
+        up, after = resize_bicubic(lr[None], s)[0], "frequencies after: the outer ones are weaker"
         return [
             Panel("HR", hr, f"the picture {name}", SIZE, "the original"),
             Panel("kernel k", _heat(kernel / kernel.max()), words, SMALL, largest),
             Panel("LR", lr, f"the picture, {words}", SIZE, size),
             _spectrum_panel("spectrum, HR", hr, "frequencies before", "middle: coarse shapes"),
-            _spectrum_panel(
-                "spectrum, LR", resize_bicubic(lr[None], s)[0], after, "outside: fine detail"
-            ),
+            _spectrum_panel("spectrum, LR", up, after, "outside: fine detail"),
         ]
 
     def compute() -> None:
-        with _one_thread():
+        # On so small a picture several threads gain nothing, and on a busy machine they wait for
+        # each other: four times as long on two cores that also trained.
+        with threadpool_limits(1, "openmp"):
             shown.value = row_html(panels())
         formula.value = equation(controls.degradation())  # last: the page takes long to typeset it
 
-    frame = InteractiveFigure(controls.all(), [formula, shown], lambda: first_frame([panels()]))
+    frame = InteractiveFigure(controls.all, [formula, shown], lambda: first_frame([panels()]))
     controls.accept_uploads(frame, pictures)
-    frame.on_change(controls.live(), compute)
+    frame.on_change(controls.live, compute)
     return frame

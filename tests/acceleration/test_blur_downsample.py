@@ -51,18 +51,9 @@ def test_one_step_is_blur_then_downsampling(scale, size, k, separable):
     torch.testing.assert_close(got, in_turn(hr, kernels, scale), rtol=0, atol=1e-8)
 
 
-def test_the_reference_is_the_plain_line():
-    d = Degradations.isotropic([0.5, 2.0], 4)
-    hr = numbers(2, 3, 40, 48).float()
-    got = blur_downsample(hr, d.kernels, 4, d.separable, backend="reference")
-    assert torch.equal(got, in_turn(hr, d.kernels, 4))
-
-
 def test_a_misspelt_backend_is_refused():
     d, hr = Degradations.isotropic(1.0, 4), numbers(1, 3, 32, 32).float()
     sentence = r"backend must be one of .*'fast'.*, got 'quick'"
-    with pytest.raises(ValueError, match=sentence):
-        blur_downsample(hr, d.kernels, 4, backend="quick")
     with pytest.raises(ValueError, match=sentence):
         degradation.degrade(hr, d, backend="quick")
 

@@ -21,6 +21,7 @@ import time
 from dasrlib import data, weights, widgets
 
 pictures = data.images("samples")[:2]
+small = [(name, data.centre_crop(picture, 128)) for name, picture in pictures]
 models = {m: weights.load(f"laptop/{m}-x4-iso") for m in ("model1", "model4")}
 
 def before_model4(*given):
@@ -31,8 +32,8 @@ def before_model4(*given):
 models["model4"].register_forward_pre_hook(before_model4);
 """
 SOUND, SLOW, BROKEN = (f"pause, broken = {it}" for it in ("0, False", "2, False", "0, True"))
-SMALL = "widgets.ablation_explorer(pictures, models, size=128)"
-USUAL = "widgets.ablation_explorer(pictures, models, size=256)"
+SMALL = "widgets.ablation_explorer(small, models)"
+USUAL = "widgets.ablation_explorer(pictures, models)"
 METHODS = ("bicubic", "Model 1", "Model 4")
 PLOT = "img[alt^='PSNR over the kernel width']"
 BICUBIC = "bicubic, σ ="

@@ -382,10 +382,13 @@ WRONG = {
         ("train", "--profile", "smoke", "--out", "RUN", "--scale", 5),
         "scale must be 2, 3 or 4, got 5",
     ),
-    "negative width": (("degrade", "PHOTO", "OUT", "--sigma", -1), "must be positive, got -1"),
+    "negative width": (
+        ("degrade", "PHOTO", "OUT", "--sigma", -1),
+        "must be positive and finite, got -1",
+    ),
     "width of 0": (
         ("degrade", "PHOTO", "OUT", "--lambda1", 0, "--lambda2", 1),
-        "lambda1 must be positive, got 0",
+        "lambda1 must be positive and finite, got 0",
     ),
     "half an ellipse": (("degrade", "PHOTO", "OUT", "--lambda1", 2), "both --lambda1 and"),
     "noise": (("degrade", "PHOTO", "OUT", "--noise", -3), "noise must not be negative, got -3"),
@@ -423,7 +426,7 @@ WRONG = {
     "misspelt dtype": (("upscale", "PHOTO", "OUT", "--dtype", "bf16"), "got 'bf16'"),
     "misspelt dtype of a run": (
         ("train", "--profile", "smoke", "--dtype", "half", "--out", "RUN"),
-        "dtype must be one of ('float32', 'bfloat16'), got 'half'",
+        "dtype must be one of 'float32', 'bfloat16', got 'half'",
     ),
     "unknown group to measure": (("bench", "--only", "blurr"), "did you mean 'blur'"),
     "unknown device": (("bench", "--device", "gpu"), "no device is named 'gpu'"),

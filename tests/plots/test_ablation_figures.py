@@ -67,7 +67,7 @@ COSTS = {
     "dataset": "Set14",
     "model": "Model 4",
 }
-TOLD = {
+MISMATCH = {
     "dataset": "4 crops of Set14 ×4",
     "true": [0.2, 2.0],
     "assumed": [0.2, 1.0, 2.0],
@@ -165,17 +165,17 @@ def test_the_content_study_is_the_matrix_and_its_pairs():
     assert pairs.get_title().startswith("the 6 pairs")
 
 
-def test_the_heat_map_is_what_a_lie_costs_against_the_truth():
-    figure = studies.kernel_mismatch(TOLD)
+def test_the_heat_map_is_what_a_wrong_width_costs():
+    figure = studies.kernel_mismatch(MISMATCH)
     panels = [ax for ax in figure.axes if ax.images]
     assert [ax.get_title() for ax in panels] == ["Model 4: dB lost", "Model 5: dB lost"]
-    for ax, rows in zip(panels, TOLD["psnr"].values(), strict=True):
+    for ax, rows in zip(panels, MISMATCH["psnr"].values(), strict=True):
         loss = ax.images[0].get_array()
-        for i, width in enumerate(TOLD["true"]):
-            own = rows[i][TOLD["assumed"].index(width)]
+        for i, width in enumerate(MISMATCH["true"]):
+            own = rows[i][MISMATCH["assumed"].index(width)]
             for j in range(3):
                 assert loss[i, j] == own - rows[i][j]
-        # A box where the truth is told, and nowhere else; the rows grow upwards.
+        # A box where the assumed width is the true one; the rows grow upwards.
         boxes = [(p.get_x() + 0.5, p.get_y() + 0.5) for p in ax.patches]
         assert boxes == [(0, 0), (2, 1)]
         assert {p.get_edgecolor() for p in ax.patches} == {to_rgba(PALETTE[0])}
@@ -183,10 +183,10 @@ def test_the_heat_map_is_what_a_lie_costs_against_the_truth():
         assert [label.get_text() for label in ax.get_yticklabels()] == ["0.2", "2"]
         assert ax.get_ylim()[0] < ax.get_ylim()[1]
     assert words(panels[0]) == ["0.0", "0.5", "2.0", "2.0", "0.5", "0.0"]
-    assert words(panels[1])[1] == "-0.2"  # a lie that served better
+    assert words(panels[1])[1] == "-0.2"  # a wrong width that served better
 
 
-def test_the_crops_say_which_one_was_told_the_truth():
+def test_the_crops_say_which_one_assumes_the_true_width():
     crops = {width: torch.full((3, 8, 8), float(width) / 4) for width in ("0.2", "2", "3.8")}
     psnr = {"0.2": 22.0, "2": 26.5, "3.8": 24.0}
     data = {"hr": torch.rand(3, 8, 8), "true": 2.0, "crops": crops, "psnr": psnr}
@@ -275,7 +275,7 @@ def test_logs_draw_what_a_run_wrote():
         (ablation.tsne, maps()),
         (studies.content_study, COSTS),
         (studies.representation_value, worth()),
-        (studies.kernel_mismatch, TOLD),
+        (studies.kernel_mismatch, MISMATCH),
     ],
     ids=["ablation", "tsne", "content costs", "worth", "wrong representations"],
 )

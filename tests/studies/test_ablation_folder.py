@@ -249,28 +249,28 @@ def distinct(copied) -> Path:
     return copied
 
 
-def test_model_5_is_told_the_truth(distinct):
+def test_model_5_is_given_the_true_width(distinct):
     (row,) = [row for row in started(distinct).measure_runs(TEST, PROBED) if row.model == "model5"]
     model = weights.load(distinct / "model5-0" / "weights.safetensors")
 
-    def told(lie: float) -> list[float]:
-        """PSNR over the true widths, the network being told each plus a lie."""
+    def given(error: float) -> list[float]:
+        """PSNR over the true widths, the network being given each plus an error."""
         means = []
         for width in paper.kernel_widths(4):
-            truth = Degradations.isotropic(width, 4)
+            true = Degradations.isotropic(width, 4)
             found = []
             for _, picture in TEST:
                 hr = crop_to_multiple(picture, 4)
                 with torch.no_grad():
-                    sr = model(degrade(hr[None], truth), Degradations.isotropic(width + lie, 4))
+                    sr = model(degrade(hr[None], true), Degradations.isotropic(width + error, 4))
                 found.append(evaluation.psnr_y(sr[0], hr, 4))
             means.append(sum(found) / len(found))
         return means
 
     # Rounded to a thousandth, and a second pass through the same float32 network.
     psnr = [db for _, db in row.psnr]
-    assert psnr == pytest.approx(told(0.0), abs=0.002)
-    assert psnr != pytest.approx(told(2.0), abs=0.02)
+    assert psnr == pytest.approx(given(0.0), abs=0.002)
+    assert psnr != pytest.approx(given(2.0), abs=0.02)
 
 
 def test_runs_that_are_not_finished_are_not_measured(copied):

@@ -27,13 +27,13 @@ class Off(BlindSR):
     def __init__(self, model: str) -> None:
         super().__init__(2, SIZES, model)
         self.seen: list[torch.Tensor] = []
-        self.told: list[float] = []
+        self.assumed: list[float] = []
 
     def represent(self, images, degradations=None):
         self.seen.append(images)
         if self.needs == "nothing":
             return images.mean(dim=(1, 2, 3))[:, None] * 255 / 50
-        self.told.append(float(degradations.lambda1))
+        self.assumed.append(float(degradations.lambda1))
         return degradations.lambda1[:, None]
 
     def forward(self, images, degradations=None, representation=None):
@@ -61,13 +61,13 @@ def test_a_content_cost_is_own_minus_other_row_by_column():
     assert (costs.diagonal() == 0).all()
 
 
-def test_the_rows_are_true_widths_and_the_columns_what_model_5_is_told():
+def test_the_rows_are_true_widths_and_the_columns_what_model_5_is_given():
     model, pictures = Off("model5"), flat(40, 120)
     found = studies.wrong_representations(model, pictures, [3.0, 1.0], [1.0, 2.0, 4.0])
     expected = torch.tensor([psnr_off_by(levels) for levels in (1, 2, 4)])
     # As above.
     torch.testing.assert_close(found, expected.expand(2, 3), rtol=0, atol=1e-4)
-    assert model.told == [1.0, 2.0, 4.0] * 2  # the assumed widths, for each picture
+    assert model.assumed == [1.0, 2.0, 4.0] * 2  # the assumed widths, for each picture
 
 
 def test_a_blind_model_sees_the_same_picture_under_the_assumed_width():
@@ -76,7 +76,7 @@ def test_a_blind_model_sees_the_same_picture_under_the_assumed_width():
     blurs = [Degradations.isotropic(width, 2) for width in (1.0, 2.0)]
     expected = [degrade(hr[None], blur, backend="fast") for blur in blurs]
     assert all(map(torch.equal, model.seen, expected))
-    assert len(model.seen) == 2  # the truth was not asked for: it is not among the assumed
+    assert len(model.seen) == 2  # the true width was not asked for: it is not among the assumed
 
 
 def test_noise_is_the_same_every_time():

@@ -70,8 +70,8 @@ def test_wrong_representations_are_of_the_assumed_width(name, model):
     for _, hr in PICTURES:
         lr = degrade(hr[None], true, backend="fast")
         with torch.inference_mode():
-            told = chosen.represent(degrade(hr[None], assumed, backend="fast"), assumed)
-        values.append(by_hand(chosen, lr, hr, told))
+            wrong = chosen.represent(degrade(hr[None], assumed, backend="fast"), assumed)
+        values.append(by_hand(chosen, lr, hr, wrong))
     assert found[0, 1].item() == pytest.approx(float(np.mean(values)), abs=1e-4)
     assert found[0, 1] != found[0, 0]
 
@@ -113,7 +113,7 @@ def test_a_silhouette_needs_labels_that_differ(clusters):
         probes.silhouette(vectors, labels[1:])
 
 
-def test_the_heat_map_shows_what_each_row_loses_against_its_own_truth():
+def test_the_heat_map_shows_what_each_row_loses_against_its_true_width():
     psnr = [[27.0, 25.0], [24.5, 26.0]]
     data = {"dataset": "crops", "true": [1.0, 3.0], "assumed": [1.0, 3.0], "psnr": {"M": psnr}}
     figure = draw_study.kernel_mismatch(data)

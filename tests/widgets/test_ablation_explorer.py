@@ -14,13 +14,12 @@ from matplotlib.axes import Axes
 from PIL import Image
 from waiting import until
 
-from dasrlib import data, evaluation, network, systems, widgets
+from dasrlib import data, evaluation, network, widgets
 from dasrlib.data import crop_to_multiple
 from dasrlib.degradation import Degradations, degrade, quantise
 from dasrlib.systems import short
 from dasrlib.widgets.base.interactive_figure import COMPUTING
-from dasrlib.widgets.explorer.curves import Curves, curves_panel, styles
-from dasrlib.widgets.explorer.restoration_cache import RestorationCache, bundled
+from dasrlib.widgets.explorer import RestorationCache, curves_panel
 
 SIGMA = 2.4
 
@@ -55,7 +54,7 @@ def models() -> dict[str, network.BlindSR]:
 
 @pytest.fixture
 def explorer(models) -> widgets.InteractiveFigure:
-    return widgets.ablation_explorer(IMAGES, models, KEPT, SIGMA, size=132)
+    return widgets.ablation_explorer(IMAGES, models, KEPT)
 
 
 def control(explorer: widgets.InteractiveFigure, words: str):
@@ -109,7 +108,7 @@ def methods(models):
 
 
 def test_the_curves_are_evaluations_numbers(models):
-    work = RestorationCache(IMAGES, models, 132)
+    work = RestorationCache(IMAGES, models)
     for name, model in methods(models).items():
         for sigma in (0.0, 2.4, 4.6):
             _, value = work.restore(("two", name, sigma))
@@ -117,7 +116,7 @@ def test_the_curves_are_evaluations_numbers(models):
 
 
 def test_a_benchmark_gives_the_same_number(models):
-    work = RestorationCache(IMAGES, models, 132)
+    work = RestorationCache(IMAGES, models)
     grid = evaluation.isotropic_degradations(4, [1.2])
     (row,) = evaluation.benchmark(models["model4"], IMAGES[:1], grid)
     assert work.restore(("one", "model4", 1.2))[1] == row.psnr
@@ -125,7 +124,7 @@ def test_a_benchmark_gives_the_same_number(models):
 
 def test_model_5_gets_the_true_width(models):
     model, image = models["model5"], IMAGES[0][1]
-    _, value = RestorationCache(IMAGES, models, 132).restore(("one", "model5", 3.6))
+    _, value = RestorationCache(IMAGES, models).restore(("one", "model5", 3.6))
     assert value == psnr(model, image, 3.6)
     assert value != psnr(model, image, 3.6, assumed=1.2)
 
@@ -178,15 +177,6 @@ def test_a_box_takes_a_models_curve_and_crop_away_and_brings_them_back(explorer)
     assert explorer.status.value == ""
 
 
-def test_methods_look_different_in_more_than_colour():
-    looks = styles(["bicubic", *systems.MODELS])
-    for one in ("marker", "colour", "symbol"):
-        assert len({getattr(look, one) for look in looks.values()}) == 6, one
-    mixed = styles(["model4", "mine", "yours"])
-    assert mixed["model4"] == looks["model4"]
-    assert len({look.marker for look in mixed.values()}) == 3
-
-
 def test_the_chart_shows_the_points_and_the_line(monkeypatch):
     drawn = {"plot": [], "axvline": []}
     for name, calls in drawn.items():
@@ -198,26 +188,18 @@ def test_the_chart_shows_the_points_and_the_line(monkeypatch):
 
         monkeypatch.setattr(Axes, name, watched)
     points = [(0.0, float("inf")), (1.0, 30.0), (2.0, 29.0)]  # black is restored without an error
-    panel = curves_panel(Curves("black", {"mine": points}), 1.5, 4.0, 5.0)
+    panel = curves_panel("black", {"model4": points}, 1.5, 4.0)
     assert drawn["plot"] == [((0.0, 1.0, 2.0), (float("inf"), 30.0, 29.0))]
     assert drawn["axvline"] == [(1.5,)]
     assert panel.image.std() > 0.05
-    assert curves_panel(Curves("none", {}), 1.5, 4.0, 5.0).image.shape[0] == 3
+    assert curves_panel("none", {}, 1.5, 4.0).image.shape[0] == 3
 
 
 def test_each_chart_says_what_it_shows(explorer, models):
     headings = re.findall(r'alt="PSNR over the kernel width: ([^;]+);', plot(explorer))
     assert headings == ["one, 128×112 pixels", "mean over Set0, stored run"]
-    alone = widgets.ablation_explorer(IMAGES, models, size=132)
+    alone = widgets.ablation_explorer(IMAGES, models)
     assert "stored run" not in plot(alone)  # those of the figure are not these models'
-
-
-def test_by_default_it_is_the_bundled_models_and_the_kept_figure():
-    assert bundled() == {name: f"laptop/{name}-x4-iso" for name in systems.ABLATION}
-    explorer = widgets.ablation_explorer([("one", texture(0)[:, :48, :48])])
-    boxes = [w.description for w in explorer.children[0].children if hasattr(w, "indent")]
-    assert boxes == ["✕ bicubic", "● Model 1", "■ Model 2", "▲ Model 3", "◆ Model 4", "▼ Model 5"]
-    assert "mean over Set14, stored run" in plot(explorer)
 
 
 def test_another_picture_has_its_own_curves(explorer, models):
@@ -230,16 +212,14 @@ def test_another_picture_has_its_own_curves(explorer, models):
 
 
 def test_of_a_large_picture_the_middle_is_used(models):
-    large = torch.nn.functional.pad(IMAGES[0][1][None], (10, 11, 6, 7), "reflect")[0]
-    work = RestorationCache([("large", large)], models, 100)
-    h, w = large.shape[-2:]
-    top, left = (h - 100) // 2, (w - 100) // 2
-    assert torch.equal(work.pictures["large"], large[:, top : top + 100, left : left + 100])
+    large = torch.nn.functional.interpolate(IMAGES[0][1][None], (280, 301))[0]
+    work = RestorationCache([("large", large)], models)
+    assert torch.equal(work.pictures["large"], large[:, 12 : 12 + 256, 22 : 22 + 256])
 
 
 def test_a_smaller_picture_has_a_smaller_crop(models):
     images = [("wide", IMAGES[0][1]), ("small", IMAGES[0][1][:, :50, :60])]
-    explorer = widgets.ablation_explorer(images, models, size=132)
+    explorer = widgets.ablation_explorer(images, models)
     control(explorer, "picture").value = "small"
     assert crops(explorer)["Model 4"][0].shape == (3, 48, 48)
     assert control(explorer, "crop, right").max == 12
@@ -275,7 +255,7 @@ def test_in_a_kernel_the_move_answers_first_and_the_models_follow_one_by_one(mod
     seen = []  # the crops' notes, at every change
 
     async def session() -> None:
-        explorer = widgets.ablation_explorer(IMAGES, models, sigma=SIGMA, size=132)
+        explorer = widgets.ablation_explorer(IMAGES, models)
 
         def look(change: object) -> None:
             seen.append({name: note for name, (_, note) in crops(explorer).items()})
@@ -294,24 +274,13 @@ def test_in_a_kernel_the_move_answers_first_and_the_models_follow_one_by_one(mod
     assert seen[-1]["Model 4"].startswith(f"{value:.2f} dB")
 
 
-def test_the_numbers_of_other_pictures_stay_and_their_pixels_go(models):
-    work = RestorationCache(IMAGES, models, 132)
-    keys = [("one", "bicubic", 1.0), ("two", "bicubic", 1.0), ("two", "bicubic", 3.0)]
-    for key in keys:
-        work.keep(key, work.restore(key))
-    assert list(work.images) == keys[1:]
-    assert list(work.psnr) == keys
-    assert work.nearest(("two", "bicubic", 2.5)) == keys[2]
-    assert work.nearest(("one", "bicubic", 2.5)) is None
-
-
 def test_in_a_kernel_what_fails_shows_and_the_others_go_on(models, monkeypatch):
     def broken(*inputs, **options):
         raise RuntimeError("no more memory")
 
     async def session() -> None:
         some = {name: models[name] for name in ("model4", "model2")}
-        explorer = widgets.ablation_explorer([small], some, sigma=SIGMA)
+        explorer = widgets.ablation_explorer([small], some)
         monkeypatch.setattr(models["model4"].sr, "forward", broken)
         await move(explorer)
         assert "Model 4, σ = 2.8: no more memory" in explorer.status.value
@@ -342,12 +311,11 @@ def test_without_a_kernel_there_is_the_first_frame(explorer):
     [
         ({"images": []}, "got 0 pictures"),
         ({"models": {}}, r"the scales \[\]"),
-        ({"models": {"a": network.BlindSR(4), "b": network.BlindSR(2)}}, r"scales \[2, 4\]"),
-        ({"models": {"a": "laptop/model6"}}, "laptop/model"),
-        ({"sigma": 5.5}, "5.5"),
+        ({"models": {"model1": network.BlindSR(4), "model4": network.BlindSR(2)}}, r"\[2, 4\]"),
+        ({"models": {"model6": network.BlindSR(4)}}, "did you mean 'model5'"),
     ],
 )
 def test_bad_inputs_are_refused(models, change, words):
-    inputs = {"images": IMAGES, "models": models, "size": 132, **change}
+    inputs = {"images": IMAGES, "models": models, **change}
     with pytest.raises(ValueError, match=words):
         widgets.ablation_explorer(**inputs)

@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import pytest
-import torch
 from waiting import until
 
 from dasrlib.widgets.base import interactive_figure
 from dasrlib.widgets.base.interactive_figure import COMPUTING, InteractiveFigure
-from dasrlib.widgets.base.worker import run_in_worker
 
 
 @pytest.fixture
@@ -25,7 +22,7 @@ def slider() -> ipw.IntSlider:
 
 @pytest.fixture
 def shared(slider, monkeypatch) -> InteractiveFigure:
-    monkeypatch.setattr(interactive_figure.Debounced.__init__, "__defaults__", (0.05,))
+    monkeypatch.setattr(interactive_figure, "REST", 0.05)
     return InteractiveFigure([slider], [], plt.figure)
 
 
@@ -198,23 +195,6 @@ def test_a_closed_widget_computes_no_more(shared, slider):
     shared.on_idle([slider], steps, shown.append)
     asyncio.run(move())
     assert shown == []
-
-
-def test_the_worker_has_the_cores_of_the_kernel_and_gives_them_back():
-    def of_a_new_thread() -> int:
-        with ThreadPoolExecutor(1) as pool:
-            return pool.submit(torch.get_num_threads).result()
-
-    async def session() -> int:
-        return await run_in_worker(torch.get_num_threads)
-
-    before = torch.get_num_threads()
-    try:
-        for cores in (1, 2):
-            torch.set_num_threads(cores)
-            assert (asyncio.run(session()), of_a_new_thread()) == (cores, cores)
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_what_goes_wrong_in_the_thread_shows_in_the_widget(shared, slider):

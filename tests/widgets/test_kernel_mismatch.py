@@ -17,8 +17,7 @@ from dasrlib.da_conv import DAConv
 from dasrlib.data import centre_crop
 from dasrlib.degradation import Degradations, degrade
 from dasrlib.profiles import Sizes
-from dasrlib.widgets.mismatch.predictions import MismatchCase, MismatchModel, verdict
-from dasrlib.widgets.mismatch.widget import mosaic
+from dasrlib.widgets.mismatch import MismatchCase, MismatchModel, mosaic, verdict
 
 MODEL4, MODEL5 = "laptop/model4-x4-iso", "laptop/model5-x4-iso"
 
@@ -96,8 +95,7 @@ def test_what_is_shown_is_what_the_network_convolves_with(photos, name, assumed)
     assert len(seen) == len(model.convolutions[name]) == 12
     for layer, (kernels, coefficients) in enumerate(seen, start=1):
         shown = model.predicted(case, layer)
-        torch.testing.assert_close(shown.kernels, kernels)
-        torch.testing.assert_close(shown.coefficients, coefficients)
+        torch.testing.assert_close(shown, (kernels, coefficients))
     torch.testing.assert_close(model.sr(case), sr.clamp(0, 1))
 
 

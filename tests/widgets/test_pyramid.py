@@ -37,9 +37,10 @@ def test_bicubic_in_parts_is_bicubic(scale):
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 8, 12, 16, 32])
 def test_levels_reduce_to_the_mean_of_what_they_cover(factor):
     whole = pixels(picture(100, 130))
-    levels = ImagePyramid.of(whole, 4)
+    levels = ImagePyramid(100, 130, 4)
+    levels.put(0, 0, whole)
     assert levels.factor(factor + 0.5) == factor
-    box = align_to_grid((17, 9, 80, 125), factor, 100, 130)
+    box = align_to_grid({"top": 17, "left": 9, "bottom": 80, "right": 125}, factor, 100, 130)
     expected = reduced(whole[box.slices], factor).astype(int)
     difference = np.abs(levels.window(box, factor) - expected)
     # At the border, the mean of a cut square is one of means over cut squares.

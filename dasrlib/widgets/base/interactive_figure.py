@@ -8,7 +8,8 @@ import base64
 import html
 import io
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Generic, TypeVar
 
 import ipywidgets as ipw
 import matplotlib.pyplot as plt
@@ -17,18 +18,28 @@ from matplotlib.figure import Figure
 from dasrlib.plots.alt_text import describe
 from dasrlib.plots.style import RC
 from dasrlib.widgets.base.slider_labels import SliderLabels
-from dasrlib.widgets.base.worker import run_in_worker
 
 THROTTLE = 0.03  # seconds; moves of a slider that come closer together than this are one move
 REST = 0.25  # seconds; a slider that has not moved for so long is at rest
 COMPUTING = "computing…"
 
+# One thread for all widgets: two would only take the cores from each other.
+WORKER = ThreadPoolExecutor(1, thread_name_prefix="widgets")
+
 T = TypeVar("T")
 
 
-def error_text(error: Exception) -> str:
+def error_text(error: BaseException) -> str:
     """The message of an error; where it has none, its type."""
     return str(error) or type(error).__name__
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The kernel's event loop; None in a plain script or a test."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class InteractiveFigure(ipw.VBox):
@@ -65,12 +76,11 @@ class InteractiveFigure(ipw.VBox):
 
     def set_status(self, text: str, error: bool = False) -> None:
         """One line below the widget; an error has a border and a sign, not only a colour."""
-        colour = "border-left:4px solid #D55E00;padding-left:8px;" if error else ""
-        mark = "⚠ " if error else ""
-        role = "alert" if error else "status"
-        self.status.value = (
-            f'<div role="{role}" style="{colour}">{mark}{html.escape(text)}</div>' if text else ""
-        )
+        role, style, mark = "status", "", ""
+        if error:
+            role, style, mark = "alert", "border-left:4px solid #D55E00;padding-left:8px", "⚠ "
+        line = f'<div role="{role}" style="{style}">{mark}{html.escape(text)}</div>'
+        self.status.value = line if text else ""
 
     def run_safely(self, compute: Callable[[], None]) -> str:
         """Runs it and shows any error in the widget; returns the error's text, "" if none."""
@@ -81,31 +91,23 @@ class InteractiveFigure(ipw.VBox):
             return error_text(error)
         return ""
 
-    def safely(self, compute: Callable[[], None], about: object = None) -> Callable[[], None]:
-        """The computation, with its errors shown in the widget.
-
-        about: names the part of the widget that the computation renews. Its error stays until the
-        same part is computed without one, even if another part succeeds meanwhile.
-        """
-
-        def run() -> None:
-            self.errors.pop(about, None)
-            error = self.run_safely(compute)
-            if error and about is not None:
-                self.errors[about] = error
-            if not error:
-                left = next(iter(self.errors.values()), "")
-                self.set_status(left or (COMPUTING if self.computing else ""), error=bool(left))
-
-        return run
+    def update(self, compute: Callable[[], None], part: object = None) -> None:
+        """Runs it and shows its error, or clears the status. The error of a part of the widget
+        stays until that part succeeds, even if another part succeeds meanwhile."""
+        self.errors.pop(part, None)
+        error = self.run_safely(compute)
+        if error and part is not None:
+            self.errors[part] = error
+        if not error:
+            left = next(iter(self.errors.values()), "")
+            self.set_status(left or (COMPUTING if self.computing else ""), error=bool(left))
 
     def on_change(self, sliders: Sequence[ipw.Widget], compute: Callable[[], None]) -> None:
         """Computes now, and each time one of the sliders has a new value."""
-        run = self.safely(compute, about=compute)
-        later = Throttled(run)
+        later = Throttled(lambda: self.update(compute, compute))
         for slider in sliders:
             slider.observe(lambda change: later(), names="value")
-        run()
+        self.update(compute, compute)
 
     def on_idle(
         self,
@@ -113,55 +115,30 @@ class InteractiveFigure(ipw.VBox):
         steps: Callable[[], Iterator[T]],
         show: Callable[[T], None],
     ) -> None:
-        """For what takes longer than a move: computes now, and each time the sliders come to rest.
+        """Computes now, and, in a thread, each time the sliders come to rest.
 
-        steps: gives results one by one. It runs in a thread, so that the sliders go on answering;
-        it may read widgets but not change them. show: puts a result into the widget. Once a slider
-        has moved, the steps that are left are dropped.
+        steps: gives results one by one; it may read widgets but not change them. show: puts a
+        result into the widget. Once a slider has moved, the steps that are left are dropped.
         """
 
-        def finish(result: Callable[[], T | None]) -> bool:
-            if self.comm is None:  # the widget was closed
-                return False
-            self.computing = False
-
-            def step() -> None:
-                value = result()
-                if value is not None:
-                    show(value)
-                    self.computing = True
-
-            self.safely(step, about=steps)()
-            return self.computing
-
-        later = Debounced(steps, finish)
-
-        def moved(change: object) -> None:
-            self.computing = True
-            self.errors.pop(steps, None)
-            self.set_status(COMPUTING)
-            later()
-
+        idle = _WhenIdle(self, steps, show)
         for slider in sliders:
-            slider.observe(moved, names="value")
-        later.run_now()
+            slider.observe(idle.moved, names="value")
+        idle.run_now()
 
 
 class Throttled:
-    """The first call is answered at once. Calls that come soon after an answer become one, with
-    the last values."""
+    """The first call is answered at once. Calls that come soon after an answer become one."""
 
     def __init__(self, function: Callable[[], None], seconds: float = THROTTLE) -> None:
         self.function, self.seconds = function, seconds
         self.waiting, self.answered = False, 0.0
 
     def __call__(self) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # no kernel: a plain script or a test
+        loop = running_loop()
+        if loop is None:
             self.function()
-            return
-        if not self.waiting:
+        elif not self.waiting:
             self.waiting = True
             loop.call_at(self.answered + self.seconds, self._call, loop)
 
@@ -171,49 +148,56 @@ class Throttled:
         self.answered = loop.time()
 
 
-class Debounced:
-    """Calls become one run of `steps`, in a thread, a moment after the last of them.
-
-    finish: gets each result as a function, which raises what the step raised and gives None after
-    the last step. It says whether to go on. Once a newer call has come, it is not called any more.
-    """
+class _WhenIdle(Generic[T]):
+    """The steps of `on_idle`: all at once, or in a thread a moment after the last move."""
 
     def __init__(
-        self,
-        steps: Callable[[], Iterator[T]],
-        finish: Callable[[Callable[[], T | None]], bool],
-        seconds: float = REST,
+        self, frame: InteractiveFigure, steps: Callable[[], Iterator[T]], show: Callable[[T], None]
     ) -> None:
-        self.steps, self.finish, self.seconds = steps, finish, seconds
-        self.calls = 0
-        self.tasks: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
+        self.frame, self.steps, self.show = frame, steps, show
+        self.moves = 0
+        self.task: asyncio.Task[None] | None = None  # asyncio itself keeps no task alive
 
-    def __call__(self) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # no kernel: a plain script or a test
+    def moved(self, change: object) -> None:
+        self.frame.computing = True
+        self.frame.errors.pop(self.steps, None)
+        self.frame.set_status(COMPUTING)
+        loop = running_loop()
+        if loop is None:
             self.run_now()
-            return
-        self.calls += 1
-        task = loop.create_task(self._run(self.calls))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        else:
+            self.moves += 1
+            self.task = loop.create_task(self._run(self.moves))
 
     def run_now(self) -> None:
-        """All steps, in the caller's thread."""
         steps = self.steps()
-        while self.finish(lambda: next(steps, None)):
+        while self._show_next(lambda: next(steps, None)):
             pass
 
-    async def _run(self, call: int) -> None:
-        await asyncio.sleep(self.seconds)
-        steps, going = self.steps(), True
-        while going and call == self.calls:
-            # The worker does one step after another. asyncio's locks do not work here: JupyterLab
+    async def _run(self, move: int) -> None:
+        await asyncio.sleep(REST)
+        loop, steps, going = asyncio.get_running_loop(), self.steps(), True
+        while going and move == self.moves and self.frame.comm is not None:
+            # The thread does one step after another. asyncio's locks do not work here: JupyterLab
             # moves a slider's messages to a thread of their own, with another event loop.
-            work = run_in_worker(lambda: next(steps, None) if call == self.calls else None)
+            work = loop.run_in_executor(
+                WORKER, lambda: next(steps, None) if move == self.moves else None
+            )
             await asyncio.wait([work])
-            if call == self.calls:
-                going = self.finish(work.result)
+            if move == self.moves:
+                going = self._show_next(work.result)
             else:
                 work.exception()  # read it, or asyncio reports it in the notebook
+
+    def _show_next(self, result: Callable[[], T | None]) -> bool:
+        """Shows a result, or the error that it raises; False after the last one, None."""
+        self.frame.computing = False
+
+        def step() -> None:
+            value = result()
+            if value is not None:
+                self.show(value)
+                self.frame.computing = True
+
+        self.frame.update(step, self.steps)
+        return self.frame.computing

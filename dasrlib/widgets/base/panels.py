@@ -1,8 +1,5 @@
-"""Pictures on a page, each with a title, a note and an alt text: drawn once, shown twice.
-
-A widget makes its panels in one place. `row_html` shows them where a kernel runs, `first_frame`
-draws the same panels for a page where none does.
-"""
+"""Pictures on a page, each with a title, a note and an alt text. `row_html` shows them where a
+kernel runs, and `first_frame` draws the same ones for a page where none does."""
 
 from __future__ import annotations
 
@@ -29,9 +26,9 @@ CHART_DPI = 150  # pixels of a chart to 100 CSS pixels, so that its letters are 
 class Panel(NamedTuple):
     """A picture with its words.
 
-    title: above it. image: (3, H, W) or (H, W) in [0, 1]. alt: what it shows, for those who do not
-    see it. width: on the page, in CSS pixels; a smaller picture shows its pixels as squares. note:
-    below it. pale: whether it is an old picture that waits for a new one.
+    image: (3, H, W) or (H, W) in [0, 1]. width: on the page, in CSS pixels; a smaller picture shows
+    its pixels as squares. note: below it. pale: whether it is an old picture that waits for a new
+    one.
     """
 
     title: str
@@ -42,7 +39,6 @@ class Panel(NamedTuple):
     pale: bool = False
 
     def html(self) -> str:
-        """The panel as a <figure>."""
         data = base64.b64encode(png(self.image)).decode()
         squares = "image-rendering:pixelated" if self.image.shape[-1] <= self.width else ""
         return (
@@ -85,13 +81,8 @@ def first_frame(rows: Sequence[Sequence[Panel]], heading: str = "") -> Figure:
 
 
 def chart_axes(width: int, height: int) -> Axes:
-    """Axes to draw a chart on, in CSS pixels; see `chart`.
-
-    Made without pyplot and its settings, so that a chart can be drawn in another thread.
-    """
-    figure = Figure((width / 100, height / 100), dpi=CHART_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    ax = figure.subplots()
+    """Axes for `chart`, in CSS pixels, made without pyplot: a chart can be drawn in a thread."""
+    ax = Figure((width / 100, height / 100), dpi=CHART_DPI, layout="constrained").subplots()
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
@@ -100,6 +91,5 @@ def chart(ax: Axes, title: str, alt: str, note: str = "") -> Panel:
     """What was drawn on `chart_axes`, as a panel."""
     canvas = FigureCanvasAgg(ax.get_figure(root=True))
     canvas.draw()
-    pixels = np.array(canvas.buffer_rgba())[..., :3]
-    image = torch.from_numpy(pixels).permute(2, 0, 1) / 255
+    image = torch.tensor(np.asarray(canvas.buffer_rgba())[..., :3]).permute(2, 0, 1) / 255
     return Panel(title, image, alt, round(image.shape[-1] * 100 / CHART_DPI), note)

@@ -1,5 +1,7 @@
-"""A window of a very large picture, as sharp as the screen: no more pixels are read or sent than it
-shows."""
+"""A window of a very large picture: no more pixels are read or sent than the screen shows.
+
+Pictures here are bytes, (H, W, 3).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,8 @@ from dasrlib.degradation import resize_bicubic
 
 REACH = 3  # LR pixels that bicubic reads on each side of one, and one more
 EXACT = 2**16  # pixels of a window up to which it is sent as a png
+
+Look = dict[str, float]  # top, left, bottom, right in SR pixels, and "pixels": its width on screen
 
 
 class Box(NamedTuple):
@@ -39,10 +43,10 @@ class Box(NamedTuple):
 
 
 class ImagePyramid:
-    """A picture of bytes in three sizes: whole, and reduced by `step` and by step².
+    """A picture in three sizes: whole, and reduced by `step` and by step², to means over squares.
 
     A window of the whole of a phone's picture then reads some hundred thousand pixels, not 192
-    million. Reducing is the mean over squares. height, width: pixels.
+    million.
     """
 
     def __init__(self, height: int, width: int, step: int) -> None:
@@ -53,15 +57,8 @@ class ImagePyramid:
             for factor in (1, step, step**2)
         }
 
-    @classmethod
-    def of(cls, picture: np.ndarray, step: int) -> ImagePyramid:
-        """A picture (H, W, 3) of bytes that is whole already."""
-        levels = cls(picture.shape[0], picture.shape[1], step)
-        levels.put(0, 0, picture)
-        return levels
-
     def put(self, top: int, left: int, picture: np.ndarray) -> None:
-        """A part (H, W, 3) at its place; top and left divide by step²."""
+        """A part at its place; top and left divide by step²."""
         for factor, level in self.sizes.items():
             small = reduced(picture, factor)
             y, x = top // factor, left // factor
@@ -79,68 +76,45 @@ class ImagePyramid:
 
 
 def reduced(picture: np.ndarray, factor: int) -> np.ndarray:
-    """(H, W, 3) of bytes, each square of factor × factor pixels by its mean."""
+    """Each square of factor × factor pixels by its mean."""
     if factor == 1:
         return picture
     return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).reduce(factor))
 
 
-def bicubic(lr: np.ndarray, scale: int) -> np.ndarray:
-    """(H, W, 3) of bytes, bicubic, as degradation.resize_bicubic does it, to a grey level or, where
-    it overshoots black or white, two more.
-
-    Pillow's, on one core: the network keeps the others busy, and torch would wait for them.
-    """
-    r = REACH  # the outermost pixel repeated, as there
-    padded = Image.fromarray(np.pad(lr, ((r, r), (r, r), (0, 0)), mode="edge"))
-    size = (scale * padded.width, scale * padded.height)
-    sr = np.asarray(padded.resize(size, Image.Resampling.BICUBIC))
-    return sr[scale * r : -scale * r, scale * r : -scale * r]
-
-
-def low_passed(lr: np.ndarray, scale: int, band: int = 256) -> np.ndarray:
-    """A picture upscaled by bicubic and reduced again to its own size; (H, W, 3) of bytes.
-
-    Both are linear, so together they are one small kernel: their response to one bright pixel.
-    """
-    dot = torch.zeros(1, 1, 9, 9)
-    dot[..., 4, 4] = 1
-    kernel = F.avg_pool2d(resize_bicubic(dot, scale), scale)[0, 0, 2:7, 2:7]
-    both = ImageFilter.Kernel((5, 5), kernel.flatten().tolist(), scale=1)
-    out = np.empty_like(lr)
-    for top in range(0, len(lr), band):
-        rows = np.arange(top - 2, min(top + band, len(lr)) + 2).clip(0, len(lr) - 1)
-        part = np.pad(lr[rows], ((0, 0), (2, 2), (0, 0)), mode="edge")
-        out[top : top + band] = np.asarray(Image.fromarray(part).filter(both))[2:-2, 2:-2]
-    return out
-
-
 class LazyBicubic:
     """A picture upscaled by bicubic, of which only the part that is looked at is computed.
 
-    lr: (H, W, 3) of bytes.
+    As degradation.resize_bicubic does it, to a grey level or, where it overshoots black or white,
+    two more. Pillow's, on one core: the network keeps the others busy, and torch would wait.
     """
 
     def __init__(self, lr: np.ndarray, scale: int) -> None:
-        self.lr, self.scale = lr, scale
-        self.small = ImagePyramid.of(low_passed(lr, scale), scale)
+        # The outermost pixel repeated, as there.
+        padded = np.pad(lr, ((REACH, REACH), (REACH, REACH), (0, 0)), mode="edge")
+        self.lr, self.scale = Image.fromarray(padded), scale
+        # Upscaled and reduced again: both are linear, so together they are one small kernel, their
+        # response to one bright pixel.
+        dot = torch.zeros(1, 1, 9, 9)
+        dot[..., 4, 4] = 1
+        kernel = F.avg_pool2d(resize_bicubic(dot, scale), scale)[0, 0, 2:7, 2:7]
+        low_passed = self.lr.filter(ImageFilter.Kernel((5, 5), kernel.flatten().tolist(), scale=1))
+        self.small = ImagePyramid(lr.shape[0], lr.shape[1], scale)
+        self.small.put(0, 0, np.asarray(low_passed)[REACH:-REACH, REACH:-REACH])
 
     def window(self, box: Box, factor: int) -> np.ndarray:
-        """A part of it, in SR pixels, reduced by a factor, (H, W, 3) of bytes."""
+        """A part of it, in SR pixels, reduced by a factor."""
         s = self.scale
         if factor >= s:
             return self.small.window(box.over(s), factor // s)
-        own = box.over(s)
-        # Its border is interpolated from pixels outside it.
-        top, left = max(0, own.top - REACH), max(0, own.left - REACH)
-        seen = self.lr[top : own.bottom + REACH, left : own.right + REACH]
-        y, x = box.top - s * top, box.left - s * left
-        sr = bicubic(seen, s)[y : y + box.bottom - box.top, x : x + box.right - box.left]
-        return reduced(sr, factor)
+        size = box.right - box.left, box.bottom - box.top
+        top, left, bottom, right = (end / s + REACH for end in box)
+        sr = self.lr.resize(size, Image.Resampling.BICUBIC, (left, top, right, bottom))
+        return reduced(np.asarray(sr), factor)
 
 
 def encode_png_or_jpeg(picture: np.ndarray) -> bytes:
-    """(H, W, 3) of bytes as a file that a browser shows: exact where its pixels can be told apart.
+    """A file that a browser shows: exact where its pixels can be told apart.
 
     A window of more pixels is seen at their true size or smaller, and as a JPEG of quality 95 it is
     written in a tenth of the time and a quarter of the bytes.
@@ -153,18 +127,13 @@ def encode_png_or_jpeg(picture: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def align_to_grid(
-    part: tuple[float, float, float, float], factor: int, height: int, width: int
-) -> Box:
-    """The box of whole squares of factor × factor pixels that covers a part of a picture.
-
-    part: top, left, bottom, right.
-    """
+def align_to_grid(look: Look, factor: int, height: int, width: int) -> Box:
+    """The box of whole squares of factor × factor pixels that covers a part of a picture."""
 
     def along(low: float, high: float, length: int) -> tuple[int, int]:
         start = math.floor(min(max(low, 0), length - 1) / factor) * factor
-        end = math.ceil(min(max(high, start + 1), length) / factor) * factor
-        return start, min(end, length)
+        return start, min(math.ceil(max(high, start + 1) / factor) * factor, length)
 
-    (y0, y1), (x0, x1) = along(part[0], part[2], height), along(part[1], part[3], width)
-    return Box(y0, x0, y1, x1)
+    top, bottom = along(look["top"], look["bottom"], height)
+    left, right = along(look["left"], look["right"], width)
+    return Box(top, left, bottom, right)

@@ -12,13 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dasrlib import data, inference
 from dasrlib.network import BlindSR
 from dasrlib.widgets.base.interactive_figure import error_text
-from dasrlib.widgets.divider.pyramid import Box, ImagePyramid, LazyBicubic
+from dasrlib.widgets.divider.pyramid import Box, ImagePyramid, LazyBicubic, Look, align_to_grid
 
 OFTEN = 0.1  # seconds between two reports of the encoder, which reads a tile in less
 
@@ -28,11 +27,10 @@ _numbers = itertools.count(1)
 
 
 class UpscaleJob:
-    """A picture on its way from LR to SR, in a thread of its own.
+    """A picture on its way from LR to SR, in a thread of its own; it can be looked at meanwhile.
 
-    picture: LR (3, H, W), in [0, 1] or 8-bit. tile, wanted: see inference.upscale_tiles.
-    sr and bicubic can be read while it runs. Raises ValueError for a picture that is too small or
-    too large.
+    picture: LR (3, H, W), in [0, 1] or 8-bit. tile, wanted: see inference.upscale_tiles. Raises
+    ValueError for a picture that is too small or too large.
     """
 
     def __init__(
@@ -52,18 +50,14 @@ class UpscaleJob:
         self.side = s * tile  # of a tile, SR pixels
         self.done = np.zeros((-(-h // tile), -(-w // tile)), bool)  # by tile
         self.stage, self.progress, self.error = "estimating the degradation", 0.0, ""
-        self.running, self.finished = True, False
+        self.running, self.finished, self.cancelled = True, False, False
         self.thread: threading.Thread | None = None
-        self._cancelled = threading.Event()
 
     def start(self, report: Callable[[Tile | None], None]) -> None:
-        """Starts the thread. report is called in it after each change, with the tile that is new,
+        """Starts the thread; report is called in it after each change, with the tile that is new,
         if any."""
-        cores = torch.get_num_threads()
 
         def run() -> None:
-            # A new thread begins with the number that any thread has set last.
-            torch.set_num_threads(cores)
             _lower_priority()
             try:
                 self._run(report)
@@ -75,15 +69,11 @@ class UpscaleJob:
         self.thread = threading.Thread(target=run, name=f"upscaling {self.name}", daemon=True)
         self.thread.start()
 
-    def cancel(self) -> None:
-        """Ends the thread as soon as the current tile is finished."""
-        self._cancelled.set()
-
     def _run(self, report: Callable[[Tile | None], None]) -> None:
-        started, reported = None, time.perf_counter()
+        begun = reported = time.perf_counter()
         report(None)
         for step in self.steps:
-            if self._cancelled.is_set():
+            if self.cancelled:
                 self.stage = "cancelled"
                 return
             self.progress = step.done
@@ -92,33 +82,27 @@ class UpscaleJob:
                     reported = time.perf_counter()
                     report(None)
                 continue
-            started = started or (time.perf_counter(), step.done)
             top, left = step.rows.start, step.columns.start
             self.sr.put(top, left, _pixels(step.picture))
             self.done[top // self.side, left // self.side] = True
-            self.stage = f"upscaling{_time_left(*started, step.done)}"
+            left = (time.perf_counter() - begun) * (1 / step.done - 1)
+            minutes = f"{left / 60:.0f} minutes" if left >= 90 else f"{left:.0f} s"
+            self.stage = f"upscaling, about {minutes} left"
             report((step.rows, step.columns))
         self.stage, self.progress, self.finished = "finished", 1.0, True
 
-    def done_at(self, box: Box, factor: int) -> np.ndarray:
-        """Which pixels of a window are upscaled already, (H, W)."""
+    def window(self, look: Look) -> tuple[np.ndarray, np.ndarray, Box]:
+        """A part of the picture before and after, (H, W, 3) of bytes each, and the part's true box.
+
+        Where nothing is upscaled yet, after is the bicubic picture, darkened.
+        """
+        factor = self.sr.factor((look["right"] - look["left"]) / max(1.0, look["pixels"]))
+        box = align_to_grid(look, factor, self.sr.height, self.sr.width)
+        before, after = self.bicubic.window(box, factor), self.sr.window(box, factor)
         rows = np.arange(box.top, box.bottom, factor) // self.side
         columns = np.arange(box.left, box.right, factor) // self.side
-        return self.done[np.ix_(rows, columns)]
-
-    def save(self, path: Path, then: Callable[[str], None]) -> None:
-        """Writes the finished picture, in a thread of its own; then gets the error, "" if none."""
-        whole = torch.from_numpy(self.sr.sizes[1]).permute(2, 0, 1)
-
-        def run() -> None:
-            try:
-                data.save_image(whole, path)
-            except Exception as error:  # of any type: it shows in the widget
-                then(error_text(error))
-            else:
-                then("")
-
-        threading.Thread(target=run, name=f"writing {path.name}", daemon=True).start()
+        done = self.done[np.ix_(rows, columns)][..., None]
+        return before, np.where(done, after, before // 2), box
 
 
 def _lower_priority() -> None:
@@ -138,22 +122,12 @@ def _pixels(picture: Tensor) -> np.ndarray:
     return np.ascontiguousarray(data.to_uint8(picture).permute(1, 2, 0).numpy())
 
 
-def _time_left(since: float, done_then: float, done: float) -> str:
-    """In words, from the time since the first tile; nothing in the first two seconds."""
-    seconds = time.perf_counter() - since
-    if done <= done_then or seconds < 2:
-        return ""
-    left = seconds * (1 - done) / (done - done_then)
-    return f", about {left / 60:.0f} minutes left" if left >= 90 else f", about {left:.0f} s left"
-
-
 def check_memory(name: str, height: int, width: int, scale: int) -> None:
     """Raises ValueError where the upscaled picture does not fit into the free memory.
 
     It is kept as bytes, with two smaller copies; saving it needs four bytes a pixel more.
     """
-    pixels = scale**2 * height * width
-    needed, free = 8 * pixels, free_memory()
+    needed, free = 8 * scale**2 * height * width, free_memory()
     if needed > free:
         raise ValueError(
             f"{name} has {width}×{height} pixels and needs {needed / 1e9:.1f} GB of memory when "
@@ -162,8 +136,7 @@ def check_memory(name: str, height: int, width: int, scale: int) -> None:
 
 
 def free_memory() -> float:
-    """Bytes of memory that are free on this machine, within its container's limit; infinity where
-    the system does not say."""
+    """Free bytes of this machine, within its container's limit; infinity where it is unknown."""
     free = math.inf
     if Path("/proc/meminfo").exists():
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())

@@ -261,7 +261,8 @@ function render({ model, el }) {
   ui.into.onclick = () => zoomAt(1.5);
   ui.fit.onclick = fit;
   ui.one.onclick = () => zoomAt(1 / (window.devicePixelRatio || 1) / at.zoom);
-  for (const kind of ["save", "cancel", "again"]) ui[kind].onclick = () => model.send({ kind });
+  ui.again.onclick = () => model.send({ kind: "choose", name: picture().name });
+  for (const kind of ["save", "cancel"]) ui[kind].onclick = () => model.send({ kind });
 
   const place = (event) => {
     const frame = ui.view.getBoundingClientRect();

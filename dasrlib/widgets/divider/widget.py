@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anywidget
-import numpy as np
+import torch
 import traitlets
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -22,22 +22,26 @@ from dasrlib.data import centre_crop
 from dasrlib.degradation import quantise, resize_bicubic
 from dasrlib.network import BlindSR
 from dasrlib.plots.panels import pictures as draw_pictures
-from dasrlib.records.atomic_write import check_writable
 from dasrlib.systems import DEFAULT_WEIGHTS
-from dasrlib.widgets.base.interactive_figure import InteractiveFigure, Throttled
+from dasrlib.widgets.base.interactive_figure import (
+    WORKER,
+    InteractiveFigure,
+    Throttled,
+    error_text,
+    running_loop,
+)
 from dasrlib.widgets.base.uploads import open_upload
-from dasrlib.widgets.divider.pyramid import align_to_grid, encode_png_or_jpeg
+from dasrlib.widgets.divider.pyramid import Look, encode_png_or_jpeg
 from dasrlib.widgets.divider.upscale_job import Tile, UpscaleJob
 
 HERE = Path(__file__).parent
 FIRST = 64  # LR pixels: the side of the part that the first frame shows
 REFRESH = 0.2  # seconds in which new tiles become one picture for the browser
-LARGEST_FILE = 200 * 2**20  # bytes of an upload
 TILE = 96  # LR pixels; measured the fastest, and each takes a fraction of a second
 
 
 class Viewer(anywidget.AnyWidget):
-    """The divider, and what stands around it. It draws; what it shows, it asks for.
+    """The divider, and what stands around it.
 
     The browser says which part it looks at, and gets two pictures of that part at the resolution
     of the screen: never the whole of a large picture.
@@ -61,17 +65,14 @@ class BeforeAfter(InteractiveFigure):
     Nothing is computed before a page shows it: a notebook that is only executed stays quick.
     """
 
-    def __init__(self, images: Sequence[tuple[str, Tensor]], model: BlindSR, folder: Path) -> None:
-        self.pictures = dict(images)
-        self.model, self.folder = model, folder
+    def __init__(self, images: Sequence[tuple[str, Tensor]], model: BlindSR) -> None:
+        self.pictures, self.model = dict(images), model
         self.job: UpscaleJob | None = None
-        self.views: set[str] = set()
-        self.looks: dict[str, dict[str, float]] = {}  # by view: the part it shows, SR pixels
-        self._stale: set[str] = set()  # views that do not show the newest tile yet
-        self._refresh = Throttled(self._show_stale, REFRESH)
+        self.looks: dict[str, Look | None] = {}  # by view: the part it shows, the newest last
+        self._refresh = Throttled(self._show_all, REFRESH)
         self._upload = bytearray()
         self._saved: set[Path] = set()  # also those that are still being written
-        self._loop = _loop()
+        self._loop = running_loop()
         self.viewer = Viewer(names=list(self.pictures))
         super().__init__([], [self.viewer], self._draw)
         self.viewer.on_msg(self._on_message)
@@ -83,109 +84,95 @@ class BeforeAfter(InteractiveFigure):
         sr = inference.upscale(lr, self.model, TILE)
         return draw_pictures({f"{name}: bicubic ×{s}": bicubic, f"DASR ×{s}": sr}, height=4)
 
-    # What the browser sends
+    # What the browser sends: "kind" is one of these methods, and the rest are its arguments
 
     def _on_message(self, viewer: Any, message: dict[str, Any], buffers: list[Any]) -> None:
-        self._loop = _loop() or self._loop
-        answers: dict[str, Callable[[], None]] = {
-            "hello": lambda: self.hello(message["view"]),
-            "look": lambda: self.look(message["view"], message["box"], message["once"]),
-            "gone": lambda: self.gone(message["view"]),
-            "choose": lambda: self.choose(message["name"]),
-            "upload": lambda: self.receive(message, bytes(buffers[0]) if buffers else b""),
-            "again": self.again,
-            "cancel": self.cancel,
-            "save": self.save,
-        }
-        error = self.run_safely(lambda: answers[message["kind"]]())
-        if message["kind"] == "upload":
+        self._loop = running_loop() or self._loop
+        answers: dict[str, Callable[..., None]] = {
+            "hello": self.hello, "look": self.look, "gone": self.gone, "choose": self.choose,
+            "upload": self.upload, "cancel": self.cancel, "save": self.save,
+        }  # fmt: skip
+        given = dict(message)
+        answer = answers[given.pop("kind")]
+        if answer == self.upload:
+            given["content"] = bytes(buffers[0]) if buffers else b""
+        error = self.run_safely(lambda: answer(**given))
+        if answer == self.upload:
             viewer.send({"kind": "refused" if error else "received"})
 
     def hello(self, view: str) -> None:
         """A view was opened; the first one starts the first picture."""
-        self.views.add(view)
+        self.looks[view] = None
         if self.job is None:
             self.choose(next(iter(self.pictures)))
 
-    def look(self, view: str, box: dict[str, float], once: bool = False) -> None:
-        """A view asks for a part: top, left, bottom, right in SR pixels, and its width on the
-        screen in "pixels". once: it does not want later tiles of it."""
+    def look(self, view: str, box: Look, once: bool) -> None:
+        """A view asks for a part. once: it does not want later tiles of it."""
         if not once:
             self.looks.pop(view, None)
-            self.looks[view] = box  # the newest is the last
+            self.looks[view] = box
         self._show(view, box, once)
 
     def gone(self, view: str) -> None:
         """A view was closed; after the last one the work stops."""
-        self.views.discard(view)
         self.looks.pop(view, None)
-        if not self.views:
+        if not self.looks:
             self.cancel()
 
     def choose(self, name: str) -> None:
         """Starts with a picture of the list."""
         self._start(name, self.pictures[name])
 
-    def receive(self, part: dict[str, Any], content: bytes) -> None:
+    def upload(self, name: str, size: int, offset: int, content: bytes) -> None:
         """The next part of an uploaded file; after the last one the upscaling starts.
 
         In parts, because a server may close the connection on a message above 10 MB.
         """
-        name, size = Path(part["name"]).name, int(part["size"])
-        if size > LARGEST_FILE:
-            raise ValueError(
-                f"{name} has {size / 2**20:.0f} MB: choose a file of at most "
-                f"{LARGEST_FILE // 2**20} MB"
-            )
-        if part["offset"] == 0:
+        name = Path(name).name
+        if offset == 0:
             self._upload = bytearray()
-        if part["offset"] != len(self._upload):
+        if offset != len(self._upload):
             raise ValueError(f"a part of {name} was lost on the way: upload it again")
         self._upload += content
         if len(self._upload) == size:
             file, self._upload = bytes(self._upload), bytearray()
             # 8-bit: of a phone's picture, a quarter of the memory.
-            picture = open_upload(name, file, data.load_image_uint8)
+            picture = data.to_uint8(open_upload(name, file))
             self._start(name, picture)
             self.pictures[name] = picture
             self.viewer.names = list(self.pictures)
 
-    def again(self) -> None:
-        """Starts once more with the picture that was cancelled."""
-        if self.job is not None:
-            self.choose(self.job.name)
-
     def cancel(self) -> None:
         """Ends the job, within the tile that it is at."""
         if self.job is not None:
-            self.job.cancel()
+            self.job.cancelled = True
 
     def save(self) -> None:
-        """Writes the finished picture beside the notebook, as NAME-x4.png. No file is replaced:
-        where there is one, the name is NAME-x4-2.png, and so on."""
+        """Writes the finished picture beside the notebook, as NAME-x4.png or, where there is one
+        already, as NAME-x4-2.png, and so on: no file is replaced."""
         if self.job is None or not self.job.finished:
             raise ValueError("there is nothing to save before the picture is finished")
-        wanted = self.folder / f"{Path(self.job.name).stem}-x{self.model.scale}.png"
+        wanted = Path.cwd() / f"{Path(self.job.name).stem}-x{self.model.scale}.png"
         numbered = (wanted.with_stem(f"{wanted.stem}-{i}") for i in itertools.count(2))
         names = itertools.chain([wanted], numbered)
         path = next(p for p in names if p not in self._saved and not os.path.lexists(p))
-        check_writable(path)
         self._saved.add(path)
-        kept = f"; {wanted.name} was there already and is unchanged" if path != wanted else ""
-        done = f"written: {path.name}, in the notebook's folder{kept}"
         self.set_status(f"writing {path.name} …")
-        self.job.save(
-            path, lambda error: self._soon(lambda: self.set_status(error or done, bool(error)))
-        )
 
-    # What the job reports
+        def report(written: Future[None]) -> None:
+            error = written.exception()
+            text = error_text(error) if error else f"written: {path.name}, in the notebook's folder"
+            self._soon(lambda: self.set_status(text, error is not None))
+
+        whole = torch.from_numpy(self.job.sr.sizes[1]).permute(2, 0, 1)
+        WORKER.submit(data.save_image, whole, path).add_done_callback(report)
 
     def _start(self, name: str, picture: Tensor) -> None:
         job = UpscaleJob(name, picture, self.model, TILE, self._wanted)
         self.cancel()
         self.set_status("")
         self.job = job
-        self.looks.clear()  # they were of another picture
+        self.looks = dict.fromkeys(self.looks)  # they were of another picture
         self.viewer.picture = {
             "name": name, "number": job.number, "scale": self.model.scale,
             "width": job.sr.width, "height": job.sr.height,
@@ -204,73 +191,46 @@ class BeforeAfter(InteractiveFigure):
         if job is not self.job:
             return  # another picture was chosen meanwhile
         with self.viewer.hold_sync():
-            self.viewer.stage, self.viewer.progress = job.stage, job.progress
-            self.viewer.running, self.viewer.finished = job.running, job.finished
+            for trait in ("stage", "progress", "running", "finished"):
+                self.viewer.set_trait(trait, getattr(job, trait))
         if job.error:
             self.set_status(job.error, error=True)
-        if tile is not None:
-            self._stale |= {view for view, box in self.looks.items() if _overlap(box, tile)}
+        if tile is not None and any(_overlap(look, tile) for look in [*self.looks.values()]):
             self._refresh()
 
-    def _show_stale(self) -> None:
-        stale, self._stale = self._stale & set(self.looks), set()
-        for view in stale:
-            self.run_safely(partial(self._show, view, self.looks[view]))
+    def _show_all(self) -> None:
+        for view, look in [*self.looks.items()]:  # a copy: views come and go
+            if look is not None:
+                self.run_safely(partial(self._show, view, look))
 
     def _wanted(self) -> tuple[float, float]:
         """The LR pixel in the middle of the part that was looked at last: upscaled first."""
-        boxes = list(self.looks.values())
-        if not boxes:
+        looks, s = [look for look in [*self.looks.values()] if look], 2 * self.model.scale
+        if not looks:
             return 0.0, 0.0
-        box, s = boxes[-1], 2 * self.model.scale
-        return (box["top"] + box["bottom"]) / s, (box["left"] + box["right"]) / s
+        newest = looks[-1]
+        return (newest["top"] + newest["bottom"]) / s, (newest["left"] + newest["right"]) / s
 
-    def _show(self, view: str, look: dict[str, float], once: bool = False) -> None:
+    def _show(self, view: str, look: Look, once: bool = False) -> None:
         """Sends a view the part that it shows."""
         if self.job is None:
             return
-        before, after, box = window(self.job, look)
-        message = {
-            "kind": "window", "view": view, "once": once, "number": self.job.number,
-            "box": list(box),
-        }  # fmt: skip
-        images = [encode_png_or_jpeg(before), encode_png_or_jpeg(after)]
-        self.viewer.send(message, buffers=images)
+        *images, box = self.job.window(look)
+        number = self.job.number
+        message = {"kind": "window", "view": view, "once": once, "number": number, "box": list(box)}
+        self.viewer.send(message, buffers=[encode_png_or_jpeg(image) for image in images])
 
 
-def _overlap(box: dict[str, float], tile: Tile) -> bool:
+def _overlap(look: Look | None, tile: Tile) -> bool:
     rows, columns = tile
-    return (
-        rows.start < box["bottom"] and rows.stop > box["top"]
-        and columns.start < box["right"] and columns.stop > box["left"]
+    return look is not None and (
+        rows.start < look["bottom"] and rows.stop > look["top"]
+        and columns.start < look["right"] and columns.stop > look["left"]
     )  # fmt: skip
 
 
-def window(job: UpscaleJob, look: dict[str, float]) -> tuple[np.ndarray, np.ndarray, Any]:
-    """A part of the picture before and after, (H, W, 3) of bytes each, and the part's true box.
-
-    look: top, left, bottom, right, SR pixels, and "pixels", the width it has on the screen. Where
-    nothing is upscaled yet, after is the bicubic picture, darkened.
-    """
-    factor = job.sr.factor((look["right"] - look["left"]) / max(1.0, look["pixels"]))
-    ends = look["top"], look["left"], look["bottom"], look["right"]
-    box = align_to_grid(ends, factor, job.sr.height, job.sr.width)
-    before, after = job.bicubic.window(box, factor), job.sr.window(box, factor)
-    done = job.done_at(box, factor)[..., None]
-    return before, np.where(done, after, before // 2), box
-
-
-def _loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:  # no kernel: a plain script or a test
-        return None
-
-
 def before_after(
-    images: Sequence[tuple[str, Tensor]],
-    weights: str | Path | BlindSR = DEFAULT_WEIGHTS,
-    folder: str | Path = ".",
+    images: Sequence[tuple[str, Tensor]], weights: str | Path | BlindSR = DEFAULT_WEIGHTS
 ) -> BeforeAfter:
     """A divider to drag between a picture upscaled by bicubic and by DASR, with an upload (§4.4).
 
@@ -279,7 +239,6 @@ def before_after(
     Args:
         images: (name, LR picture (3, H, W) in [0, 1]) pairs to choose from.
         weights: a bundled name, a .safetensors file, or a blind network.
-        folder: where a finished picture is saved.
 
     Raises:
         ValueError: no pictures, or Model 5.
@@ -287,4 +246,4 @@ def before_after(
     if not images:
         raise ValueError("expected at least one picture to upscale, got none")
     model = weights if isinstance(weights, BlindSR) else weights_module.load(weights)
-    return BeforeAfter(images, model, Path(folder))
+    return BeforeAfter(images, model)

@@ -1,4 +1,4 @@
-// The map of representation_map.py: marks to click or to walk through with the keys, and one that
+// The map of widget.py: marks to click or to walk through with the keys, and one that
 // moves. Everything drawn comes from Python; only `selected` goes back.
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -154,9 +154,8 @@ function render({ model, el }) {
   svg.addEventListener("keydown", (event) => {
     const last = model.get("points").length - 1;
     const selected = model.get("selected");
-    const step = {
-      ArrowRight: 1, ArrowLeft: -1, ArrowDown: model.get("stride"), ArrowUp: -model.get("stride"),
-    }[event.key];
+    const square = model.get("clusters").length; // points, one for each width
+    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: square, ArrowUp: -square }[event.key];
     let next = selected;
     if (step) next = selected < 0 ? 0 : selected + step;
     else if (event.key === "Home") next = 0;

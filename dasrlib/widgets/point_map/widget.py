@@ -1,9 +1,4 @@
-"""§4.2 The representation map: known degradations as clusters, and your picture among them.
-
-PCA is a projection, so a new point has an exact place: it is the layout to begin with. t-SNE has no
-place for a point that was not there when the map was made. There it is put between its nearest
-neighbours, and the widget says so.
-"""
+"""§4.2 The representation map: known degradations as clusters, and your picture among them."""
 
 from __future__ import annotations
 
@@ -30,17 +25,18 @@ from dasrlib.plots.style import MARKERS, PALETTE
 from dasrlib.systems import DEFAULT_WEIGHTS
 from dasrlib.weights import load
 from dasrlib.widgets.base.controls import buttons
-from dasrlib.widgets.base.degradation_controls import (
-    SIZE,
-    DegradationControls,
-    degradation_text,
-)
+from dasrlib.widgets.base.degradation_controls import SIZE, DegradationControls, degradation_text
 from dasrlib.widgets.base.interactive_figure import InteractiveFigure
 from dasrlib.widgets.base.panels import Panel, chart, chart_axes, first_frame
 from dasrlib.widgets.point_map.space import NEAREST, Pictures, ReferenceSet, RepresentationSpace
 
 WIDTHS = (0.2, 1.4, 2.6, 3.8)  # HR pixels: the probes' of §4.2
 TRAIL = 40  # places of the moving point that are remembered
+PCA_NOTE = "PCA is a projection: your picture's place is exact."
+TSNE_NOTE = (
+    f"t-SNE has no exact place for a new point: yours is put between its {NEAREST} nearest "
+    "neighbours in 256 dimensions. Its axes mean nothing."
+)
 
 Weights = str | Path | BlindSR
 
@@ -54,7 +50,6 @@ class ScatterView(anywidget.AnyWidget):
     points: traitlets.List[Any] = traitlets.List().tag(sync=True)  # [x, y, its cluster]
     clusters: traitlets.List[Any] = traitlets.List().tag(sync=True)  # name and colour each
     texts: traitlets.List[Any] = traitlets.List().tag(sync=True)  # tooltip, aria-label
-    stride = traitlets.Int(1).tag(sync=True)  # from a point to the same width of the next square
     axes = traitlets.List(["", ""]).tag(sync=True)
     note = traitlets.Unicode().tag(sync=True)
     moving = traitlets.List([0.0, 0.0]).tag(sync=True)
@@ -76,28 +71,22 @@ class MapPanel:
                 for w, shade in zip(reference.levels, shades, strict=True)
             ],
             texts=[reference.text(i) for i in range(len(reference.names))],
-            stride=len(reference.levels),
         )
         self.words = ipw.HTML()
 
     def lay_out(self, layout: str) -> None:
         """The reference points in a layout, "pca" or "tsne"."""
-        space, levels = self.space, self.space.reference.levels
-        places = space.pca(space.vectors) if layout == "pca" else space.tsne
-        axes, note = ["", ""], (
-            "t-SNE has no exact place for a new point: yours is put between its "
-            f"{NEAREST} nearest neighbours in 256 dimensions. Its axes mean nothing."
-        )  # fmt: skip
+        space, count = self.space, len(self.space.reference.levels)
         if layout == "pca":
-            ordinals = zip(("first", "second"), space.variance, strict=True)
-            axes = [f"{nth} component, {share:.0%} of the variance" for nth, share in ordinals]
-            note = "PCA is a projection: your picture's place is exact."
+            places, note = space.pca.transform(space.vectors), PCA_NOTE
+            first, second = space.pca.explained_variance_ratio_
+            share = "component, {:.0%} of the variance".format
+            axes = [f"first {share(first)}", f"second {share(second)}"]
+        else:
+            places, note, axes = space.tsne, TSNE_NOTE, ["", ""]
+        points = [[*place, i % count] for i, place in enumerate(places.round(5).tolist())]
         with self.drawing.hold_sync():
-            self.drawing.axes, self.drawing.note = axes, note
-            self.drawing.points = [
-                [round(float(x), 5), round(float(y), 5), i % len(levels)]
-                for i, (x, y) in enumerate(places)
-            ]
+            self.drawing.axes, self.drawing.note, self.drawing.points = axes, note, points
 
     def move(self, lr: Tensor, name: str, layout: str) -> None:
         """The student's picture (1, 3, H, W) takes its new place, with a trail behind it."""
@@ -128,8 +117,8 @@ class MapPanel:
         ax, points = chart_axes(480, 380), np.array(self.drawing.points)
         for i, cluster in enumerate(self.drawing.clusters):
             x, y = points[points[:, 2] == i, :2].T
-            colour, name = cluster["colour"], cluster["name"]
-            ax.scatter(x, y, s=22, color=colour, marker=MARKERS[i], label=name)
+            look = {"color": cluster["colour"], "marker": MARKERS[i], "label": cluster["name"]}
+            ax.scatter(x, y, s=22, **look)
         ax.plot(*self.drawing.moving, "*", ms=16, color=PALETTE[1], mec="white", label="yours")
         ax.set(xlabel=self.drawing.axes[0], ylabel=self.drawing.axes[1], xticks=[], yticks=[])
         ax.legend(frameon=False, fontsize=9)
@@ -137,11 +126,10 @@ class MapPanel:
         return chart(ax, title, f"{title}: map of the squares and of your picture")
 
 
-def _load_models(weights: Weights | Sequence[Weights]) -> dict[str, BlindSR]:
-    """The models of the maps, by title; raises ValueError for what cannot be mapped."""
-    several = [weights] if isinstance(weights, Weights) else list(weights)
-    models: dict[str, BlindSR] = {}
-    for given in several:
+def _load_models(weights: Weights | Sequence[Weights]) -> list[tuple[str, BlindSR]]:
+    """The models of the maps, with titles; raises ValueError for what cannot be mapped."""
+    models = []
+    for given in [weights] if isinstance(weights, Weights) else weights:
         # A copy, so that a network in training is neither switched nor followed.
         model = copy.deepcopy(given).cpu().eval() if isinstance(given, BlindSR) else load(given)
         title = model.name if isinstance(given, BlindSR) else str(given)
@@ -150,8 +138,8 @@ def _load_models(weights: Weights | Sequence[Weights]) -> dict[str, BlindSR]:
                 f"{title} is non-blind, it needs the {model.needs} as input: choose a blind "
                 f"model, such as {DEFAULT_WEIGHTS}"
             )
-        models[title if title not in models else f"{title} ({len(models) + 1})"] = model
-    scales = sorted({model.scale for model in models.values()})
+        models.append((title, model))
+    scales = sorted({model.scale for _, model in models})
     if len(scales) != 1:
         raise ValueError(f"the models of one map must share their scale, got {scales}")
     return models
@@ -160,32 +148,28 @@ def _load_models(weights: Weights | Sequence[Weights]) -> dict[str, BlindSR]:
 def representation_map(
     images: Pictures,
     weights: Weights | Sequence[Weights] = DEFAULT_WEIGHTS,
-    widths: Sequence[float] = WIDTHS,
 ) -> InteractiveFigure:
     """A map of representations of known degradations, and a picture that moves on it as sliders
     degrade it. A point clicked, or reached with the arrow keys, shows its square (§4.2).
 
     Args:
         images: three or more (name, (3, H, W) in [0, 1]) pairs. The middle 256×256 pixels of at
-            most 30 of them, each under every width, are the points of the map; the sliders degrade
+            most 30 of them, each under four widths, are the points of the map; the sliders degrade
             the picture that is chosen.
         weights: a name of weights.catalogue(), a file or a BlindSR, or several of them: a map each,
             moved together.
-        widths: 2 to 6 kernel widths σ in HR pixels.
 
     Raises:
-        ValueError: fewer pictures, other numbers of widths, Model 5, or models of several scales.
+        ValueError: fewer pictures, Model 5, or models of several scales.
     """
     if len({name for name, _ in images}) < 3:
         raise ValueError(f"a map needs 3 pictures of different names or more, got {len(images)}")
-    if not 2 <= len(widths) <= len(MARKERS):
-        raise ValueError(f"a map has 2 to {len(MARKERS)} widths, got {len(widths)}")
     models = _load_models(weights)
-    scale = next(iter(models.values())).scale
-    reference = ReferenceSet(images, widths, scale)
-    maps = [MapPanel(name, RepresentationSpace(model, reference)) for name, model in models.items()]
+    scale = models[0][1].scale
+    reference = ReferenceSet(images, WIDTHS, scale)
+    maps = [MapPanel(title, RepresentationSpace(model, reference)) for title, model in models]
     pictures = {name: centre_crop(image, SIZE) for name, image in images}
-    controls = DegradationControls(list(pictures), scale, choose_scale=False)
+    controls = DegradationControls(list(pictures), scale)
     layout = buttons("map", [("PCA", "pca"), ("t-SNE", "tsne")], "how it is laid out")
     own, square = ipw.HTML(), ipw.HTML()
 
@@ -210,7 +194,7 @@ def representation_map(
             map_.drawing.selected = index
         if index >= 0:
             text = reference.text(index)
-            square.value = Panel("the chosen point", reference.lr[index], text, 200, text).html()
+            square.value = Panel("the chosen point", reference.lr(index), text, 200, text).html()
 
     def draw() -> Figure:
         compute()
@@ -221,7 +205,7 @@ def representation_map(
     boxes = [ipw.VBox([map_.drawing, map_.words], layout=beside) for map_ in maps]
     pair = ipw.HBox([own, square], layout=row)
     outputs = [ipw.HBox([*boxes, pair], layout=row)]
-    frame = InteractiveFigure([*controls.all(), layout], outputs, draw)
+    frame = InteractiveFigure([*controls.all, layout], outputs, draw)
     for map_ in maps:
         map_.drawing.observe(choose, names="selected")
     # As wide as the square that will stand here: the map must not jump at the first click.
@@ -230,5 +214,5 @@ def representation_map(
         "Click a point, or walk with the arrow keys, to see its square.</p>"
     )
     controls.accept_uploads(frame, pictures)
-    frame.on_change([*controls.live(), layout], compute)
+    frame.on_change([*controls.live, layout], compute)
     return frame

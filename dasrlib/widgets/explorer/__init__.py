@@ -1,1 +1,0 @@
-"""The models of the ablation beside each other over the kernel width."""

@@ -1,1 +1,0 @@
-"""What DASR does when it assumes a wrong blur."""
