@@ -63,7 +63,7 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]]) -> InteractiveFigure:
         words = degradation_text(degradation)
         hr = crop_to_multiple(pictures[name], s)
         lr = degrade(hr[None], degradation, torch.Generator().manual_seed(0), "fast")[0]
-        size = f"{lr.shape[-1]}×{lr.shape[-2]} pixels, upsampled"
+        size = f"{lr.shape[-1]}×{lr.shape[-2]} pixels"
         largest = f"largest {kernel.max():.3f}"
         up, after = resize_bicubic(lr[None], s)[0], "frequencies after: the outer ones are weaker"
         return [

@@ -48,6 +48,7 @@ from playwright.sync_api import Error, FilePayload, Locator, Page, expect
 SCREENSHOTS = ROOT / "build" / "browser"
 TIMEOUT = 20  # seconds for one thing to appear; a machine that trains at the same time is slow
 RUN_TIMEOUT = 600  # seconds for a notebook in the smoke profile
+PARAMETERS = "set DASR_PROFILE to choose"  # in each notebook's cell of parameters
 INDICATOR = ".jp-Notebook-ExecutionIndicator"
 # JupyterLab shows a traceback as it shows what a program wrote to stderr, but in colours.
 ERROR = ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']:has(.ansi-red-fg)"

@@ -12,7 +12,7 @@ from PIL import Image
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 
-from lab import Lab, Picture, Widget, drag, until
+from lab import PARAMETERS, Lab, Picture, Widget, drag, until
 from playwright.sync_api import FilePayload, Locator, expect
 
 HANDLE = 24  # CSS pixels on each side of the divider that its handle and its focus ring can cover
@@ -129,7 +129,7 @@ class BeforeAfter:
 def notebook(opened: Lab) -> Lab:
     opened.open("00_quickstart")
     for code in (
-        "set DASR_PROFILE to choose",
+        PARAMETERS,
         "import matplotlib.pyplot",
         "photo = dict(data.images",
         "model = weights.load(",

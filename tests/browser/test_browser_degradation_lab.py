@@ -11,7 +11,7 @@ from PIL import Image
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 
-from lab import Lab, Widget
+from lab import PARAMETERS, Lab, Widget
 from playwright.sync_api import expect
 
 LR = "the picture, blurred"
@@ -62,7 +62,7 @@ def contrast(pixels: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def notebook(opened: Lab) -> Lab:
     opened.open("01_degradation")
-    for code in ("set DASR_PROFILE to choose", "import matplotlib.pyplot"):
+    for code in (PARAMETERS, "import matplotlib.pyplot"):
         opened.run_cell(code)
     return opened
 

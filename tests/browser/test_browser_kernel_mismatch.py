@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 
-from lab import Lab, Picture, Widget
+from lab import PARAMETERS, Lab, Picture, Widget
 from playwright.sync_api import expect
 
 KERNELS, BARS = "kernels that DA convolution", "coefficients that DA convolution"
@@ -43,7 +43,7 @@ def notebook(opened: Lab) -> Lab:
     opened.page.set_viewport_size({"width": 1400, "height": 1500})  # all of it is on a screenshot
     opened.open("03_da_convolution")
     for code in (
-        "set DASR_PROFILE to choose",
+        PARAMETERS,
         "import matplotlib.pyplot",
         "ramp, spot = ",
         "photos = dict(data.images",

@@ -10,11 +10,11 @@ from PIL import Image
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 
-from lab import Lab, Picture, Widget, until
+from lab import PARAMETERS, Lab, Picture, Widget, until
 from playwright.sync_api import Locator, expect
 
 # What notebook 02 needs for its map: the samples, and squares of them. Nothing is trained.
-CELLS = ("# profile: smoke", "import inspect", "tiny = profile", "def squares(")
+CELLS = (PARAMETERS, "import inspect", "tiny = profile", "def squares(")
 MAP = "widgets.representation_map("
 DRAWING = ".dasr-map > svg"
 STAR = ".dasr-map-yours path"

@@ -43,7 +43,7 @@ KEPT = {
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, network.BlindSR]:
-    """Untrained ones; of weights that start as an enlargement, so that their pictures are some."""
+    """Untrained, but they start as nearest-neighbour upsampling: they give a picture."""
     found = {}
     for place, name in enumerate(("model2", "model4", "model5")):
         torch.manual_seed(place)
@@ -139,7 +139,7 @@ def test_the_crops_are_the_same_part_of_the_restored_pictures(explorer, models):
     hr = crop_to_multiple(image, 4)[part]
     for name, model in methods(models).items():
         pixels, note = shown[short(name)]
-        # Whole pictures are restored, not crops with a margin: there is nothing to tolerate.
+        # Whole pictures are restored, not crops: the pixels are exactly equal.
         expected = quantise(restored(model, image, SIGMA))
         assert torch.equal(pixels, data.to_uint8(expected)[part]), name
         here = evaluation.psnr_y(expected[part], hr, 0)

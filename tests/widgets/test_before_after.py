@@ -126,7 +126,7 @@ def test_what_is_sent_does_not_grow_with_the_picture(browser):
 
 
 class Gate:
-    """Lets a job take so many steps, then holds it until it is told to go on."""
+    """Lets a job take so many steps, then holds it until `go_on` is set."""
 
     def __init__(self, monkeypatch, steps: int) -> None:
         self.left, self.held, self.go_on = steps, threading.Event(), threading.Event()

@@ -47,7 +47,7 @@ def test_levels_reduce_to_the_mean_of_what_they_cover(factor):
     assert difference[: 100 // factor, : 130 // factor].max() <= 2
 
 
-def test_pixels_that_can_be_told_apart_are_sent_exactly():
+def test_a_small_window_is_exact_and_a_large_one_is_a_jpeg():
     photo = dict(data.images("samples"))["chelsea"]
     small, large = (pixels(photo[:, :side, :side]) for side in (100, 300))
     large = np.tile(large, (2, 2, 1))

@@ -3,7 +3,7 @@
 // in view: no more pixels than the screen has.
 
 const PART = 1 << 20; // bytes of an upload in one message
-const CLOSEST = 16; // CSS pixels that an SR pixel can be enlarged to
+const CLOSEST = 16; // CSS pixels that an SR pixel can be magnified to
 const MARGIN = 0.1; // of the view, asked for on each side, so that a small move shows nothing empty
 const PATIENCE = 3000; // milliseconds for an answer, before it is asked for again
 
@@ -120,9 +120,9 @@ function render({ model, el }) {
       for (const shown of covers(sharp) ? [sharp] : [whole, sharp]) {
         if (!shown) continue;
         const [top, left, bottom, right] = shown.box;
-        // Enlarged twice and more, pixels are squares: what is seen is what was computed.
-        const enlarged = (at.zoom * dots * (right - left)) / shown.images[side].width;
-        paint.imageSmoothingEnabled = enlarged < 2;
+        // Magnified twice and more, pixels are squares: what is seen is what was computed.
+        const magnified = (at.zoom * dots * (right - left)) / shown.images[side].width;
+        paint.imageSmoothingEnabled = magnified < 2;
         paint.drawImage(shown.images[side], (left - at.x) * at.zoom + w / 2,
           (top - at.y) * at.zoom + h / 2, (right - left) * at.zoom, (bottom - top) * at.zoom);
       }
