@@ -252,9 +252,9 @@ class _Explorer:
         return [panel("HR", hr, "the original"), *map(of, self.chosen())]
 
     def place_panel(self) -> Panel:
-        """The whole picture, dark but for the crop."""
+        """The whole picture, grey but for the crop."""
         left, top = self.right.value, self.down.value
-        image = 0.3 * self.hr()
+        image = 0.3 * self.hr() + 0.35
         self.cut(image)[:] = self.cut(self.hr())
         alt = f"{self.picture.value}, whole; the crop begins {left} from the left and {top} down"
         return Panel("where the crop is", image, alt, 200)

@@ -221,8 +221,8 @@ def test_what_is_no_picture_is_refused_on_the_page(widget: Widget) -> None:
     widget.screenshot("representation-map-refuses")
     widget.slider("σ, HR pixels").press("ArrowRight")
     widget.wait_for_alert("")
-    widget.upload("your own", "stamp.png", grey(40))
-    widget.wait_for_alert("the picture is 40×40: choose one of at least 48×48 pixels")
+    widget.upload("your own", "stamp.png", grey(16))
+    widget.wait_for_alert("16×16 is too small for a 21×21 kernel")
 
 
 def test_a_screen_reader_finds_names_for_all_it_meets(widget: Widget) -> None:

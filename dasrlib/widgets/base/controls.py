@@ -32,7 +32,7 @@ def dropdown(text: str, options: Sequence[str], tip: str) -> ipw.Dropdown:
 
 def buttons(text: str, options: Sequence[Any], tip: str) -> ipw.ToggleButtons:
     """A few choices beside each other."""
-    style = {"description_width": "110px", "button_width": f"{190 // len(options)}px"}
+    style = {"description_width": "120px", "button_width": f"{180 // len(options)}px"}
     return ipw.ToggleButtons(
         options=options, description=text, tooltip=tip, style=style,
         layout=ipw.Layout(width=WIDE, display="flex", margin="2px"),
