@@ -145,9 +145,10 @@ class Degradations:
     @cached_property
     def separable(self) -> bool:
         """Whether each kernel is the outer product of a column and a row, as isotropic ones are."""
-        columns, rows = self.kernels.sum(dim=-1)[:, :, None], self.kernels.sum(dim=-2)[:, None]
-        # Isotropic kernels are outer products to float32's rounding, 1e-7.
-        return bool((self.kernels - columns * rows).abs().max() <= 1e-6 * self.kernels.abs().max())
+        k = self.kernels
+        error = (k - k.sum(dim=-1, keepdim=True) * k.sum(dim=-2, keepdim=True)).abs()
+        # Isotropic kernels are outer products to float32's rounding, 1e-7 of their largest entry.
+        return bool((error <= 1e-6 * k.abs().amax(dim=(-2, -1), keepdim=True)).all())
 
     @classmethod
     def isotropic(cls, sigma: Numbers, scale: int, noise: Numbers = 0.0) -> Degradations:

@@ -41,7 +41,7 @@ def _matrix(vectors: Vectors, **others: Sized) -> NDArray[np.float64]:
         raise ValueError("vectors hold NaN or infinity, expected finite values")
     if any(len(other) != len(matrix) for other in others.values()):
         counts = ", ".join(f"{len(other)} {name}" for name, other in others.items())
-        raise ValueError(f"expected one of each per vector, got {len(matrix)} vectors, {counts}")
+        raise ValueError(f"expected equal numbers, got {len(matrix)} vectors, {counts}")
     return matrix
 
 

@@ -11,8 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from dasrlib import weights
-from dasrlib.degradation import Degradations
+from dasrlib import profiles, training, weights
+from dasrlib.degradation import Degradations, DegradationSpace
 from dasrlib.network import BlindSR
 from dasrlib.profiles import Sizes
 from dasrlib.records.run_record import RunRecord
@@ -190,6 +190,18 @@ def test_bundled_models_say_how_they_were_trained():
         stages = record.profile["stage1"], record.profile["stage2"]
         assert losses[-1] == sum(stage["iterations"] for stage in stages), name
         assert all(psnr > 20 for psnr in record.log[-1]["psnr"].values()), name
+
+
+def test_a_bundled_run_has_the_settings_of_its_profile_today():
+    """Else the table of profiles says something else than what made the results."""
+    for record in weights.catalogue().values():
+        kind = record.profile["name"]
+        settings = training.identity(
+            record.model, profiles.get(kind), DegradationSpace(**record.space), record.seed
+        )
+        recorded = json.loads(json.dumps(asdict(record)))
+        for key, value in json.loads(json.dumps(settings)).items():
+            assert recorded[key] == value
 
 
 def test_bundled_models_load_as_described():

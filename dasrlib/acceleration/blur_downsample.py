@@ -48,7 +48,7 @@ def blur_downsample(hr: Tensor, kernels: Tensor, scale: int, separable: bool = F
 def _shifted_band(
     length: int, scale: int, first: int, size: int, device: torch.device
 ) -> tuple[Tensor, slice]:
-    """R S_u for LR rows `first` and on: S_u shifts a line by u pixels, reflecting it at its ends.
+    """R S_u for the LR rows from `first` on; S_u shifts a line by u pixels, reflected at its ends.
 
     Returns (size, rows, pixels), u from −(size // 2) up, and the HR pixels that these rows read.
     """
@@ -69,8 +69,8 @@ def _shifted_band(
 def _separable(hr: Tensor, kernels: Tensor, scale: int) -> Tensor:
     """LR = A_y · HR · A_xᵀ with A = R · G: G blurs a line, R downsamples it.
 
-    Of a kernel that is an outer product, k(x, y) = g_x(x) g_y(y), the sums over rows and columns
-    are its factors; and A = Σ_u g(u) R S_u, whose terms no longer depend on the kernel.
+    If a kernel is an outer product, k(x, y) = g_x(x) g_y(y), its sums over rows and over columns
+    are the factors. And A = Σ_u g(u) R S_u, where R S_u does not depend on the kernel.
     """
 
     def bands(length: int, factors: Tensor) -> list[tuple[Tensor, slice]]:
@@ -92,10 +92,10 @@ def _separable(hr: Tensor, kernels: Tensor, scale: int) -> Tensor:
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
 def _windows(length: int, scale: int, size: int, device: torch.device) -> Tensor:
-    """How a line of a kernel becomes one of blur and downsampling together: (5, 4s + k − 1, k).
+    """Matrices that make a line of the composed kernel from a line of k: (5, 4s + k − 1, k).
 
-    Five kinds of LR rows: the first, the second, those that no border touches, the last but one,
-    the last. Each sees its own 4s + k − 1 HR rows, reflected beyond the picture.
+    There is one for each kind of LR row: the first, the second, those that no border touches, the
+    last but one, the last. Each kind reads 4s + k − 1 HR rows, reflected beyond the picture.
     """
     taps = 4 * scale
     rows = resize_matrix(length, 1 / scale, torch.device("cpu"))
@@ -108,11 +108,11 @@ def _windows(length: int, scale: int, size: int, device: torch.device) -> Tensor
 
 
 def _composed(hr: Tensor, kernels: Tensor, scale: int) -> Tensor:
-    """One correlation of stride s with k and the cubic composed into a kernel of 4s + k − 1.
+    """One correlation of stride s with a kernel of 4s + k − 1, composed of k and the cubic.
 
-    Where the downsampling repeats the border pixel of the blurred picture, two rows and two columns
-    on each side, the composed kernels are others: nine regions, the inner one with one kernel, an
-    edge with two, a corner with four.
+    In the two outer rows and columns of each side the downsampling repeats the border pixel of the
+    blurred picture, and the composed kernel is another. So there are nine regions: the inner one
+    has one kernel, an edge two, a corner four.
     """
     (b, c, h, w), k = hr.shape, kernels.shape[-1]
     n, reach = 4 * scale + k - 1, 4 * scale + k // 2
@@ -121,7 +121,7 @@ def _composed(hr: Tensor, kernels: Tensor, scale: int) -> Tensor:
     composed = composed.view(-1, 5, n, 5, n).transpose(2, 3).expand(b, -1, -1, -1, -1)
 
     def regions(length: int) -> list[tuple[slice, slice, slice, tuple[int, int]]]:
-        """Kinds of rows, the LR rows, the HR rows they read, and how far those are reflected."""
+        """Kinds of rows, the LR rows, the HR rows they read, and the width of their reflection."""
         out, r = length // scale, k // 2
         inner = (r - scale // 2,) * 2
         return [
@@ -136,7 +136,7 @@ def _composed(hr: Tensor, kernels: Tensor, scale: int) -> Tensor:
             weights = composed[:, None, kinds_y, kinds_x].expand(-1, c, -1, -1, -1, -1)
             ny, nx = weights.shape[2:4]
             seen = F.pad(hr[..., from_y, from_x], (*pad_x, *pad_y), mode="reflect")
-            # An edge is one row or column of windows, each seen with two kernels, one LR row each.
+            # On an edge each of two kernels gives one LR row or column.
             seen = seen[:, :, None].expand(-1, -1, ny * nx, -1, -1).flatten(1, 2)
             out = correlate(seen, weights.flatten(1, 3), scale)
             out = out.view(b, c, ny, nx, *out.shape[-2:]).transpose(3, 4)

@@ -35,7 +35,7 @@ def filter_kernel(
     program = tl.program_id(0)
     rows, columns = tile_coordinates(program % per_plane, across, WIDTH, PIXELS)
     c = program // per_plane % blocks * CHANNELS + tl.arange(0, CHANNELS)
-    # A batch may hold more values than 32 bits count.
+    # 64 bits, since a batch may hold more than 2³¹ values.
     b = (program // per_plane // blocks).to(tl.int64)
     total = filter_tile(
         x + b * xb, kernels + b * kb, rows, columns, c, channels, height, width, xc, xy, xx, kc, kt,

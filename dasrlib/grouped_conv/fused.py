@@ -95,7 +95,7 @@ def da_conv_backward_kernel(
     WIDTH: tl.constexpr, PIXELS: tl.constexpr, CHANNELS: tl.constexpr, WIDE: tl.constexpr,
     OPERAND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Gradients up to the filtered map, and this program's share of those for W, bias and v."""
+    """The filtered map's gradient, and this program's share of those of W, bias and v."""
     program = tl.program_id(0)
     c = tl.arange(0, CHANNELS)
     b = (program // per_sample).to(tl.int64)

@@ -10,11 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dasrlib.plots.degradation import leave_room
-from dasrlib.plots.style import PALETTE
+from dasrlib.plots.style import MARKERS, PALETTE, leave_room
 
 Row = dict[str, Any]
-MARKERS = ("o", "s", "^", "D", "v", "P")
 FIRST, FASTEST = PALETTE[1], PALETTE[0]
 INTENSITY = (0.5, 1000.0)  # the axis: from an addition a byte to a whole network
 
