@@ -16,7 +16,7 @@ READY       := $(if $(filter command,$(origin VENV_PYTHON)),,$(STAMP))
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help env lab lint format test test-fast test-notebooks test-gpu prose bench figures report clean
+.PHONY: help env lab lint format test test-slow test-fast test-notebooks test-gpu prose bench figures report clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
@@ -48,8 +48,11 @@ format: $(READY)  ## lay out the code, and strip the outputs from notebooks
 # A process per core; tests that share something costly, such as a browser, stay in one of them.
 PYTEST := $(VENV_PYTHON) -m pytest -n auto --dist loadgroup
 
-test: $(READY)  ## run every test
-	$(PYTEST)
+test: $(READY)  ## run the tests
+	$(PYTEST) -m "not slow"
+
+test-slow: $(READY)  ## run the slow ones: GPU kernels in an interpreter, every notebook in JupyterLab
+	$(PYTEST) -m slow
 
 test-fast: $(READY)  ## run the tests of the paper's own modules, within a minute
 	$(PYTEST) -m "not slow" tests/test_*.py tests/training tests/grouped_conv

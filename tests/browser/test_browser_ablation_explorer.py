@@ -257,6 +257,7 @@ def test_it_can_be_seen_in_the_dark_and_in_a_narrow_window(notebook: Lab, widget
     notebook.resize(1400)
 
 
+@pytest.mark.slow
 def test_times_from_slider_to_pixels(notebook: Lab, timings: dict[str, list[float]]) -> None:
     """For the record, with pictures of 256×256: bicubic at once, the models when σ rests."""
     widget = explorer(notebook, USUAL)

@@ -176,6 +176,7 @@ def test_it_can_be_seen_in_the_dark_and_in_a_narrow_window(notebook: Lab, widget
     notebook.resize(1400)
 
 
+@pytest.mark.slow
 def test_times_from_slider_to_pixels(widget: Widget, timings: dict[str, list[float]]) -> None:
     """For the record: no time is asserted, but that there is an answer to every move."""
     sigma = widget.slider("σ, HR pixels")

@@ -185,6 +185,7 @@ def test_it_can_be_seen_in_the_dark(notebook: Lab, mismatch: Widget) -> None:
     assert colours["dark"][0] > colours["dark"][1] + 100
 
 
+@pytest.mark.slow
 def test_times_from_slider_to_pixels(matched: Widget, timings: dict[str, list[float]]) -> None:
     """For the record: no time is asserted, but that there is an answer to every move."""
     true, layer = matched.slider(TRUE), matched.slider(LAYER)

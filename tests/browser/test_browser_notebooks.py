@@ -16,7 +16,9 @@ NOTEBOOKS = [
 ]
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize(
+    "name", [NOTEBOOKS[0], *(pytest.param(n, marks=pytest.mark.slow) for n in NOTEBOOKS[1:])]
+)
 def test_runs_from_the_menu(lab, name: str) -> None:
     lab.open(name)
     lab.run_all()

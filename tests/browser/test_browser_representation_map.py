@@ -262,6 +262,7 @@ def test_it_can_be_seen_in_the_dark_and_in_a_narrow_window(notebook: Lab, widget
     notebook.resize(1400)
 
 
+@pytest.mark.slow
 def test_times_from_slider_to_pixels(widget: Widget, timings: dict[str, list[float]]) -> None:
     """For the record, with a picture of 256×256: it is sent after the star, and ends the time."""
     widget.upload("your own", "stripes.png", stripes(256))
