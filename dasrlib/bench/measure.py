@@ -1,7 +1,7 @@
 """Check a result, then time it.
 
-A `Case` is one thing to compute. A `Variant` is one way of computing it; the first is the baseline. A
-variant with a wrong result gets no time.
+A `Case` is one thing to compute. A `Variant` is one way of computing it; the first is the baseline.
+A variant with a wrong result gets no time.
 """
 
 from __future__ import annotations
