@@ -196,6 +196,16 @@ def test_benchmark_takes_networks_and_tells_model_5(name):
     assert rows[3].psnr == pytest.approx(evaluation.psnr_y(sr, hr, 2), abs=1e-3)
 
 
+def test_a_network_computes_in_the_dtype_that_is_asked_for():
+    seen = []
+    model = build("model4", 4, "smoke").eval()
+    model.sr.head.register_forward_hook(lambda module, inputs, out: seen.append(out.dtype))
+    picture, sharp = torch.rand(3, 64, 64), {0.0: Degradations.isotropic(0.0, 4)}
+    for dtype in (torch.float32, torch.bfloat16):
+        evaluation.benchmark(model, [("noise", picture)], sharp, dtype=dtype)
+    assert seen == [torch.float32, torch.bfloat16]
+
+
 def test_isotropic_degradations_are_found_by_their_widths():
     grid = evaluation.isotropic_degradations(4, (0, 1.2, 3.6))
     assert {width: float(d.lambda1) for width, d in grid.items()} == pytest.approx(

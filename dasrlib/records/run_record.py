@@ -32,7 +32,7 @@ class Measurement(Generic[Label]):
     psnr: float  # PSNR-Y, dB
     ssim: float  # SSIM-Y
     seed: int  # of the noise
-    seconds: float = field(compare=False)  # that the restoration took
+    seconds: float = field(compare=False)  # of degrading and restoring
 
 
 class LogRow(TypedDict, total=False):
