@@ -134,7 +134,7 @@ def _claims(ax: Axes, claims: list[dict[str, Any]]) -> None:
     ax.set_ylim(len(claims) - 0.4, -0.5)
     reach = max([0.1, *(abs(d) for c in claims for d in c["differences"].values())])
     ax.set_xlim(-1.25 * reach, 1.25 * reach)
-    ax.set(title="the claims: above 0 if it came out", xlabel="difference of the means, dB")
+    ax.set(title="the claims: right of 0 if it came out", xlabel="difference of the means, dB")
 
 
 def claim_curves(data: dict[str, Any]) -> Figure:
