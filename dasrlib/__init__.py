@@ -11,6 +11,7 @@ systems         §4.2     05        every system: its titles, its look, what it 
 records                            what is kept of a run, and files written whole
 data            §4.1               pictures in and out, datasets, downloads
 resampling      §3.1     01        blur and bicubic, as the formulas
+jpeg                     08        what photographs went through, beyond the paper
 acceleration                       what is fast behind a plain definition; devices
 degradation     §3.1     01        kernels, batches and spaces of degradations, ``degrade``
 representation  §3.2.1   02        the encoder, InfoNCE, the contrastive learner

@@ -1,4 +1,4 @@
-"""§3.1 The degradation model: I_LR = (I_HR ⊗ k) ↓s + n.
+"""§3.1 The degradation model: I_LR = (I_HR ⊗ k) ↓s + n. Beyond the paper: JPEG after it.
 
 Images are float32 RGB in [0, 1], (B, 3, H, W). Kernel widths are in HR pixels, angles in radians,
 noise levels on the 0..255 scale, as the paper writes them.
@@ -18,6 +18,7 @@ from torch import Tensor
 from dasrlib.acceleration.blur_downsample import blur_downsample
 from dasrlib.acceleration.devices import to_device
 from dasrlib.errors import check_choice, check_choices
+from dasrlib.jpeg import compress
 from dasrlib.paper import KERNEL_SIZE, LAMBDA_RANGE, SIGMA_RANGE, check_scale
 from dasrlib.resampling import blur
 from dasrlib.resampling import resize_bicubic as resize_bicubic
@@ -120,6 +121,8 @@ class Degradations:
         lambda2: (B,), the same along the second axis.
         theta: (B,), the angle of the first axis, radians.
         downsampler: "bicubic", or "s-fold" for every s-th pixel.
+        quality: (B,), of the JPEG file that LR is written to last, 1..100, or 0 for no JPEG; None,
+            as in the paper, for no JPEG at all.
     """
 
     scale: int
@@ -129,6 +132,7 @@ class Degradations:
     lambda2: Tensor
     theta: Tensor
     downsampler: Downsampler = "bicubic"
+    quality: Tensor | None = None
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
@@ -136,6 +140,12 @@ class Degradations:
         # To look at numbers on a GPU, the program would have to wait for it.
         if not self.noise.is_cuda and not bool((self.noise >= 0).all()):
             raise ValueError(f"noise must not be negative, got {self.noise.min().item():g}")
+        if self.quality is not None and not self.quality.is_cuda:
+            refused = self.quality[~((self.quality >= 0) & (self.quality <= 100))]
+            if len(refused):
+                raise ValueError(
+                    f"the JPEG quality must be 1..100, or 0 for no JPEG, got {refused[0].item():g}"
+                )
 
     @cached_property
     def has_noise(self) -> bool:
@@ -149,6 +159,11 @@ class Degradations:
         error = (k - k.sum(dim=-1, keepdim=True) * k.sum(dim=-2, keepdim=True)).abs()
         # Isotropic kernels are outer products to float32's rounding, 1e-7 of their largest entry.
         return bool((error <= 1e-6 * k.abs().amax(dim=(-2, -1), keepdim=True)).all())
+
+    @cached_property
+    def has_jpeg(self) -> bool:
+        """Whether one of them ends with JPEG."""
+        return self.quality is not None and bool(self.quality.any())
 
     @classmethod
     def isotropic(cls, sigma: Numbers, scale: int, noise: Numbers = 0.0) -> Degradations:
@@ -174,12 +189,17 @@ class Degradations:
         )
         return cls(scale, anisotropic_kernels(l1, l2, angle), noises, l1, l2, angle)
 
+    def with_jpeg(self, quality: Numbers) -> Degradations:
+        """The same, then JPEG; quality: (B,) or a number, 1..100, or 0 for no JPEG."""
+        return replace(self, quality=_as_batch(quality).expand(len(self)))
+
     def __len__(self) -> int:
         return self.noise.shape[0]
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Degradations:
-        names = ("kernels", "noise", "lambda1", "lambda2", "theta")
-        mapped: dict[str, Any] = {name: function(getattr(self, name)) for name in names}
+        names = ("kernels", "noise", "lambda1", "lambda2", "theta", "quality")
+        given = {name: getattr(self, name) for name in names}
+        mapped: dict[str, Any] = {n: function(t) for n, t in given.items() if t is not None}
         return replace(self, **mapped)
 
     def __getitem__(self, index: int | slice | Tensor) -> Degradations:
@@ -221,12 +241,16 @@ class DegradationSpace:
         widths: the range of σ, or of λ1 and λ2, in HR pixels.
         is_isotropic: one width σ for each kernel, instead of λ1, λ2 and θ.
         noise: the largest noise level, 0..255 scale; levels are uniform in [0, noise].
+        quality: the range of the JPEG quality, uniform; None for no JPEG.
+        without: the share that has no noise, and, drawn apart, the share that has no JPEG.
     """
 
     scale: int
     widths: tuple[float, float]
     is_isotropic: bool
     noise: float = 0.0
+    quality: tuple[float, float] | None = None
+    without: float = 0.0
 
     @classmethod
     def isotropic(cls, scale: int) -> DegradationSpace:
@@ -238,15 +262,32 @@ class DegradationSpace:
         """§4.3: λ1, λ2 ~ U[0.2, 4.0], θ ~ U[0, π], noise level ~ U[0, noise]."""
         return cls(check_scale(scale), LAMBDA_RANGE, is_isotropic=False, noise=noise)
 
+    @classmethod
+    def photo(cls, scale: int) -> DegradationSpace:
+        """Beyond the paper: `anisotropic`, then JPEG of quality U[40, 95].
+
+        A quarter has no noise, and a quarter no JPEG.
+        """
+        return replace(cls.anisotropic(scale), quality=(40.0, 95.0), without=0.25)
+
     def sample(self, batch: int, generator: torch.Generator | None = None) -> Degradations:
         """Draws `batch` degradations with the generator, or with torch's global one."""
         low, high = self.widths
         u = torch.rand(4, batch, generator=generator)
         lambda1, lambda2 = low + (high - low) * u[0], low + (high - low) * u[1]
         noise = self.noise * u[3]
+        if self.without:
+            noise = noise.where(torch.rand(batch, generator=generator) >= self.without, 0)
         if self.is_isotropic:
-            return Degradations.isotropic(lambda1, self.scale, noise)
-        return Degradations.anisotropic(lambda1, lambda2, math.pi * u[2], self.scale, noise)
+            drawn = Degradations.isotropic(lambda1, self.scale, noise)
+        else:
+            drawn = Degradations.anisotropic(lambda1, lambda2, math.pi * u[2], self.scale, noise)
+        if self.quality is None:
+            return drawn
+        worst, best = self.quality
+        v = torch.rand(2, batch, generator=generator)
+        quality = worst + (best - worst) * v[0]
+        return drawn.with_jpeg(quality.where(v[1] >= self.without, 0))
 
 
 def degrade(
@@ -256,6 +297,9 @@ def degrade(
     backend: Backend = "reference",
 ) -> Tensor:
     """I_LR = (I_HR ⊗ k) ↓s + n, rounded to 8 bit; one degradation per image (§3.1).
+
+    Where a degradation has a JPEG quality, the rounded picture is compressed at last, as a camera
+    or a website does it.
 
     Args:
         hr: (B, 3, H, W) in [0, 1], H and W divisible by the scale.
@@ -288,4 +332,7 @@ def degrade(
         n = torch.randn(lr.shape, generator=generator, device=device).to(lr)
         levels = to_device(degradations.noise, hr.device)
         lr = lr + n * levels[:, None, None, None] / 255
-    return quantise(lr)
+    lr = quantise(lr)
+    if degradations.quality is not None and degradations.has_jpeg:
+        lr = compress(lr, degradations.quality.expand(len(lr)))
+    return lr

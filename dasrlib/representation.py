@@ -19,7 +19,7 @@ from dasrlib.errors import check_choice, check_choices
 
 DIMENSION = paper.REPRESENTATION
 
-EncoderInput = Literal["rgb", "high-pass", "high-pass-unnormalised"]
+EncoderInput = Literal["rgb", "high-pass", "high-pass-unnormalised", "high-pass-both"]
 
 
 def luminance_and_detail(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,7 +52,8 @@ class Encoder(nn.Module):
     Args:
         encoder_input: "rgb", as in the paper; "high-pass", for schedules too short to learn to
             ignore the content (see high_pass); "high-pass-unnormalised", without the division by
-            the deviation.
+            the deviation, which hides how strong the noise is; "high-pass-both", both as two
+            channels.
         groupnorm: GroupNorm in place of BatchNorm.
     """
 
@@ -61,7 +62,7 @@ class Encoder(nn.Module):
         check_choice("encoder_input", encoder_input, EncoderInput)
         self.encoder_input = encoder_input
         layers: list[nn.Module] = []
-        before = 3 if encoder_input == "rgb" else 1
+        before = {"rgb": 3, "high-pass-both": 2}.get(encoder_input, 1)
         for width, stride in zip(paper.ENCODER_WIDTHS, paper.ENCODER_STRIDES, strict=True):
             layers += [
                 nn.Conv2d(before, width, 3, stride=stride, padding=1),
@@ -78,10 +79,13 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 3, H, W) in [0, 1] -> representation (B, 256), embedding (B, 256)."""
-        if self.encoder_input == "high-pass":
-            images = high_pass(images)  # (B, 1, H, W)
-        elif self.encoder_input == "high-pass-unnormalised":
-            images = 8 * luminance_and_detail(images)[1]  # (B, 1, H, W); 1/8: a usual deviation
+        maps = []  # (B, 1, H, W) each
+        if self.encoder_input in ("high-pass", "high-pass-both"):
+            maps.append(high_pass(images))
+        if self.encoder_input in ("high-pass-unnormalised", "high-pass-both"):
+            maps.append(8 * luminance_and_detail(images)[1])  # 1/8: a usual deviation
+        if maps:
+            images = torch.cat(maps, dim=1)
         representation = self.features(images)  # (B, 256)
         return representation, self.mlp(representation)
 
@@ -121,6 +125,9 @@ class ContrastiveRecipe:
     key_gradient: bool = True  # the gradient also flows through the keys
     # Two patches of one picture, or of two pictures with one degradation.
     positives: Literal["same-picture", "same-degradation"] = "same-picture"
+    # Share of the batches whose pictures all have the first one's noise level: there the kernels
+    # alone tell positives from negatives.
+    shared_noise: float = 0.0
     supervised: bool = False  # no contrast: the kernel width is regressed from its label
 
     def __post_init__(self) -> None:

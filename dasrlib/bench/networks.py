@@ -120,7 +120,7 @@ def start(
         cut = [(patches.sample(work.batch), space.sample(work.batch)) for _ in range(4)]
         batches = map(degraded, itertools.cycle(cut))
     else:
-        settings = (int(torch.randint(1 << 20, ())), profile.recipe.positives, work.batch)
+        settings = (int(torch.randint(1 << 20, ())), profile.recipe, work.batch)
         batches = map(partial(sample_batch, patches, space, *settings), itertools.count())
 
     def run() -> Tensor:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -86,10 +86,14 @@ def degrade(
     lambda2: Annotated[float | None, typer.Option(help="Anisotropic: width along axis 2.")] = None,
     theta: Annotated[float, typer.Option(help="Anisotropic: angle of axis 1, degrees.")] = 0.0,
     noise: Annotated[float, typer.Option(help="Noise level on the 0..255 scale.")] = 0.0,
+    quality: Annotated[float, typer.Option(help="JPEG at the end, 1..100; 0 for none.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Random seed of the noise.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Degrade a picture as in §3.1: blur, bicubic downsampling, noise, rounding to 8 bits."""
+    """Degrade a picture as in §3.1: blur, bicubic downsampling, noise, rounding to 8 bits.
+
+    With --quality it is compressed at the end, as photographs are; write it as PNG then.
+    """
     import math
 
     import torch
@@ -105,6 +109,7 @@ def degrade(
         chosen = Degradations.anisotropic(lambda1, lambda2, math.radians(theta), scale, noise)
     else:
         chosen = Degradations.isotropic(sigma, scale, noise)
+    chosen = chosen.with_jpeg(quality)
     out = check_writable(out, overwrite, [picture])
     hr = data.crop_to_multiple(data.load_image(picture), scale)
     data.check_format(out, hr.shape[1] // scale, hr.shape[2] // scale)
@@ -120,7 +125,10 @@ def train(
     model: Annotated[str, typer.Option(help="model1 … model5 (§4.2).")] = "model4",
     profile: Profile = "laptop",
     scale: Scale = 4,
-    anisotropic: Annotated[bool, typer.Option(help="§4.3: any direction, and noise.")] = False,
+    space: Annotated[
+        Literal["isotropic", "anisotropic", "photo"],
+        typer.Option(help="Degradations of §4.2, of §4.3 with noise, or these with JPEG."),
+    ] = "isotropic",
     images: Annotated[
         str | None, typer.Option(help="A dataset or a folder; by default the profile's datasets.")
     ] = None,
@@ -134,12 +142,12 @@ def train(
     from dasrlib.acceleration.devices import describe_dtype, dtype_named
     from dasrlib.degradation import DegradationSpace
 
-    make = DegradationSpace.anisotropic if anisotropic else DegradationSpace.isotropic
+    degradations = getattr(DegradationSpace, space)(scale)
     asked = dtype_named(dtype)
     chosen = profiles.get(profile)
     pictures = data.training_images([images], chosen.held_out) if images else None
     run = training.Run(
-        out, model, chosen, scale, make(scale), seed, pictures, dtype=asked, graph=graph
+        out, model, chosen, scale, degradations, seed, pictures, dtype=asked, graph=graph
     )
     typer.echo(describe_dtype(run.device, run.dtype))
     if run.iteration:

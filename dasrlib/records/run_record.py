@@ -80,7 +80,7 @@ class RunRecord:
 
     @property
     def validations(self) -> list[tuple[int, Curve]]:
-        """(iteration, held-out PSNR-Y over σ), wherever the log has one."""
+        """(iteration, held-out PSNR-Y over σ), wherever the log of an isotropic run has one."""
         return [
             (row["iteration"], [(float(label), psnr) for label, psnr in row["psnr"].items()])
             for row in self.log

@@ -101,7 +101,7 @@ def train(
     if recipe.queue_size:
         learner.queue.copy_(learner.queue.flip(1))  # as the recorded trials began
     step, meter = Step(learner, dtype=dtype or fastest_dtype(device)), LossMeter(device)
-    sample = partial(sample_batch, patches, space, seed, recipe.positives)
+    sample = partial(sample_batch, patches, space, seed, recipe)
     log: list[dict[str, float]] = []
     for iteration, losses in enumerate(train_stage(step, plan.stage, sample), start=1):
         meter.add(losses)

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from dasrlib import data, evaluation, paper, profiles, weights
+from dasrlib import data, evaluation, profiles, weights
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, here
 from dasrlib.data import Pictures, centre_crop, crop_to_multiple
 from dasrlib.degradation import DegradationSpace
@@ -34,6 +34,7 @@ from dasrlib.training.cuda_graph import CudaGraphStep
 from dasrlib.training.patches import PatchPairs
 from dasrlib.training.settings import identity, require_same_settings
 from dasrlib.training.step import Batch, Losses, LossMeter, Step, sample_batch, train_stage
+from dasrlib.training.validation import validation_degradations
 
 LOG_EVERY = 25  # iterations; the log holds means over them
 VALIDATION_CROP = 192  # HR pixels; a multiple of every scale
@@ -201,8 +202,8 @@ class Run:
         return [json.loads(line) for line in whole.splitlines()]
 
     def _sample_batch(self, batch: int, iteration: int) -> Batch:
-        positives = self.profile.recipe.positives
-        return sample_batch(self.patches, self.space, self.seed, positives, batch, iteration)
+        recipe = self.profile.recipe
+        return sample_batch(self.patches, self.space, self.seed, recipe, batch, iteration)
 
     def iterate(self) -> Iterator[Losses]:
         """Trains what is left of stage 1, then of stage 2; yields each iteration's losses."""
@@ -217,10 +218,9 @@ class Run:
                     yield losses
             before += stage.iterations
 
-    def validate(self) -> dict[float, float]:
-        """Mean PSNR-Y on the held-out pictures for each of the scale's kernel widths in Table 2."""
-        widths = paper.kernel_widths(self.model.scale)
-        degradations = evaluation.isotropic_degradations(self.model.scale, widths)
+    def validate(self) -> dict[str, float]:
+        """Mean PSNR-Y on the held-out pictures, for each of validation_degradations."""
+        degradations = validation_degradations(self.space)
         rows = evaluation.benchmark(self.model, self.held_out, degradations)
         return evaluation.mean_by_degradation(rows)
 
@@ -282,7 +282,7 @@ class Run:
             **losses,  # type: ignore[typeddict-item]
         }
         if due:
-            row["psnr"] = {f"{width:g}": round(db, 3) for width, db in self.validate().items()}
+            row["psnr"] = {label: round(db, 3) for label, db in self.validate().items()}
         with self.log_path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         bar.set_postfix(losses)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from dasrlib.acceleration.devices import fastest_layout, to_device
 from dasrlib.degradation import DegradationSpace, degrade
 from dasrlib.network import BlindSR, DegradationEncoder
 from dasrlib.profiles import Stage
-from dasrlib.representation import ContrastiveLearner
+from dasrlib.representation import ContrastiveLearner, ContrastiveRecipe
 from dasrlib.training.patches import PatchPairs
 
 
@@ -33,19 +34,22 @@ def sample_batch(
     patches: PatchPairs,
     space: DegradationSpace,
     seed: int,
-    positives: str,
+    recipe: ContrastiveRecipe,
     batch: int,
     iteration: int,
 ) -> Batch:
     """An iteration's patches, degraded: from (seed, iteration) alone, on the device.
 
-    positives: of the ContrastiveRecipe. batch: B.
+    recipe: says what positives are, and how often a batch shares its noise. batch: B.
     """
     number = seed * 1_000_003 + iteration
     generator = torch.Generator().manual_seed(number)
     hr = patches.sample(batch, generator)  # (B, 2, 3, sP, sP)
     degradations = space.sample(batch, generator)
-    if positives == "same-degradation":
+    if recipe.shared_noise and torch.rand((), generator=generator) < recipe.shared_noise:
+        levels = degradations.noise[:1].expand(batch)
+        degradations = replace(degradations, noise=levels)
+    if recipe.positives == "same-degradation":
         # The key's picture is another one than the query's: the batch turned round by one.
         hr = torch.stack([hr[:, 0], hr[:, 1].roll(1, dims=0)], dim=1)
     # Noise is many numbers: drawn where they are needed.

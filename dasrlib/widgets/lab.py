@@ -31,7 +31,10 @@ def equation(degradation: Degradations) -> str:
     if l1 != l2:
         kernel = rf"k_{{\lambda_1={l1:.1f},\,\lambda_2={l2:.1f},\,\theta={angle:.0f}^\circ}}"
     added = rf" + n_{{\sigma={noise:.0f}}}" if noise else ""
-    return rf"$$I_{{LR}} = (I_{{HR}} \otimes {kernel})\downarrow_{{{degradation.scale}}}{added}$$"
+    lr = rf"(I_{{HR}} \otimes {kernel})\downarrow_{{{degradation.scale}}}{added}"
+    if degradation.quality is not None and degradation.has_jpeg:
+        lr = rf"\mathrm{{JPEG}}_{{{degradation.quality.item():.0f}}}\left({lr}\right)"
+    return rf"$$I_{{LR}} = {lr}$$"
 
 
 def _heat(array: Tensor) -> Tensor:

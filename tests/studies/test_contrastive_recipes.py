@@ -102,7 +102,12 @@ def test_positives_of_one_picture_or_of_two():
     grey = [(f"{i}", torch.full((3, 64, 64), i / 16)) for i in range(16)]
     source = PatchPairs(grey, 64)
     one, two = (
-        [part.mean(dim=(1, 2, 3)) for part in sample_batch(source, SPACE, 0, positives, 6, 0)[:2]]
+        [
+            part.mean(dim=(1, 2, 3))
+            for part in sample_batch(
+                source, SPACE, 0, replace(IN_BATCH, positives=positives), 6, 0
+            )[:2]
+        ]
         for positives in ("same-picture", "same-degradation")
     )
     assert len(one[0].unique()) > 3
@@ -115,7 +120,7 @@ def test_positives_of_one_picture_or_of_two():
 def test_positives_share_their_degradation(positives):
     # A single picture, in whole: all that flips and turns leave is how far it was blurred.
     source = PatchPairs([("noise", torch.rand(3, 64, 64))], 64)
-    batch = sample_batch(source, SPACE, 0, positives, 6, 0)
+    batch = sample_batch(source, SPACE, 0, replace(IN_BATCH, positives=positives), 6, 0)
     of_query, of_key = batch.query.std(dim=(1, 2, 3)), batch.key.std(dim=(1, 2, 3))
     torch.testing.assert_close(of_key, of_query, rtol=0.01, atol=0)
     assert torch.equal(of_query.argsort(descending=True), batch.widths.argsort())

@@ -41,13 +41,14 @@ class DegradationControls:
             slider("θ, degrees", 0.0, 180.0, 1.0, 30.0, "angle of the first axis"),
         ]
         self.noise = slider("noise, of 255", 0.0, 50.0, 1.0, 0.0, "standard deviation")
+        self.quality = slider("JPEG quality", 0, 100, 1, 0, "of the file at the end; 0: no JPEG")
         scales = [(f"×{s}", s) for s in SCALES]
         self.scale = buttons("scale", scales, "how many times smaller LR is")
         self.scale.value = scale or 4
         show_if(scale is None, self.scale)
         self.kind.observe(lambda change: self._show(), names="value")
         self._show()
-        sliders = [self.kind, self.sigma, *self.axes, self.noise, self.scale]
+        sliders = [self.kind, self.sigma, *self.axes, self.noise, self.quality, self.scale]
         self.all = [self.picture, self.upload, *sliders]
         self.live = [self.picture, *sliders]  # these change LR; an upload does through `picture`
 
@@ -59,9 +60,11 @@ class DegradationControls:
     def degradation(self) -> Degradations:
         scale, noise = self.scale.value, self.noise.value
         if self.kind.value == "isotropic":
-            return Degradations.isotropic(self.sigma.value, scale, noise)
-        lambda1, lambda2, theta = (axis.value for axis in self.axes)
-        return Degradations.anisotropic(lambda1, lambda2, math.radians(theta), scale, noise)
+            chosen = Degradations.isotropic(self.sigma.value, scale, noise)
+        else:
+            l1, l2, theta = (axis.value for axis in self.axes)
+            chosen = Degradations.anisotropic(l1, l2, math.radians(theta), scale, noise)
+        return chosen.with_jpeg(self.quality.value)
 
     def accept_uploads(self, frame: InteractiveFigure, pictures: dict[str, Tensor]) -> None:
         """An uploaded picture joins `pictures`, cropped like them, and is chosen."""
@@ -88,4 +91,6 @@ def degradation_text(degradation: Degradations) -> str:
     blur = f"blurred with a round kernel of width {l1:.1f}"
     if l1 != l2:
         blur = f"blurred with a kernel {l1:.1f} by {l2:.1f} wide, turned by {angle:.0f} degrees"
-    return blur + (f", noise of {noise:.0f} grey levels" if noise else "")
+    words = blur + (f", noise of {noise:.0f} grey levels" if noise else "")
+    quality = 0 if degradation.quality is None else degradation.quality.item()
+    return words + (f", JPEG of quality {quality:.0f}" if quality else "")
