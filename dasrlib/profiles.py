@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from dasrlib import errors, paper
-from dasrlib.representation import IN_BATCH, MOCO, ContrastiveRecipe
+from dasrlib.degradation import DegradationSpace
+from dasrlib.representation import IN_BATCH, IN_BATCH_NOISY, MOCO, ContrastiveRecipe
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,16 @@ def get(name: str) -> Profile:
     if name not in PROFILES:
         raise ValueError(errors.unknown_name_message("profile", name, PROFILES))
     return PROFILES[name]
+
+
+def for_space(profile: Profile, space: DegradationSpace) -> Profile:
+    """The profile with the recipe for a space: noise needs another short one (§4.3).
+
+    "high-pass" divides by the deviation of a patch, and so hides how strong its noise is.
+    """
+    if space.noise and profile.recipe == IN_BATCH:
+        return replace(profile, recipe=IN_BATCH_NOISY)
+    return profile
 
 
 def with_moco_recipe(profile: Profile) -> Profile:

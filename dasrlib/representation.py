@@ -146,6 +146,7 @@ class ContrastiveRecipe:
 
 
 IN_BATCH = ContrastiveRecipe()
+IN_BATCH_NOISY = ContrastiveRecipe(encoder_input="high-pass-both")
 MOCO = ContrastiveRecipe(
     encoder_input="rgb",
     negatives="queue",

@@ -71,6 +71,12 @@ def find(name: str | Path) -> Path:
     )
 
 
+def record(name: str | Path) -> RunRecord | None:
+    """How bundled weights, or those of a file, were trained; None where no json says it."""
+    path = find(name).with_suffix(".json")
+    return RunRecord.read(path) if path.is_file() else None
+
+
 def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
     """A network with its weights, in evaluation mode.
 

@@ -157,6 +157,28 @@ def test_anisotropic_space_is_the_papers(scale):
     uniform(quiet.noise, 0.0, 10.0)
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_photo_space_is_the_anisotropic_one_with_jpeg_and_with_clean_pictures(scale):
+    drawn = DegradationSpace.photo(scale).sample(4000, torch.Generator().manual_seed(0))
+    uniform(drawn.lambda1, 0.2, 4.0)
+    uniform(drawn.theta, 0.0, math.pi)
+    uniform(drawn.noise[drawn.noise > 0], 0.0, 25.0)
+    uniform(drawn.quality[drawn.quality > 0], 40.0, 95.0)
+    without_noise, without_jpeg = drawn.noise == 0, drawn.quality == 0
+    # A share of 4000 is known to 0.007. Drawn apart: both at once in a sixteenth.
+    assert abs(without_noise.float().mean() - 0.25) < 0.03
+    assert abs(without_jpeg.float().mean() - 0.25) < 0.03
+    assert abs((without_noise & without_jpeg).float().mean() - 1 / 16) < 0.02
+
+
+def test_what_is_not_asked_for_draws_no_numbers():
+    """So that runs from before a field was there can be repeated."""
+    generator, expected = (torch.Generator().manual_seed(0) for _ in range(2))
+    DegradationSpace.anisotropic(4).sample(6, generator)
+    torch.rand(4, 6, generator=expected)
+    assert torch.equal(generator.get_state(), expected.get_state())
+
+
 def uniform(values: torch.Tensor, low: float, high: float) -> None:
     """Within the range, to both of its ends, as much in each quarter."""
     assert values.min() >= low

@@ -48,7 +48,7 @@ def upscale(
     overwrite: Overwrite = False,
 ) -> None:
     """Upscale a picture whose degradation is not known (blind super-resolution, §3.2)."""
-    from dasrlib import data, inference
+    from dasrlib import data, estimates, inference
     from dasrlib import weights as weights_module
     from dasrlib.acceleration.devices import describe_dtype, dtype_named
     from dasrlib.records.atomic_write import check_writable
@@ -69,6 +69,8 @@ def upscale(
         raise FileExistsError(f"{error}; the second name is the output, and {LOOP}") from None
     data.check_format(target, model.scale * lr.shape[1], model.scale * lr.shape[2])
     inference.upscale_tiles(lr, model, tile)  # refuses what cannot be upscaled
+    for line in estimates.advice(lr, weights):
+        typer.echo(line)
     typer.echo(describe_dtype("cpu", asked))
     sr = inference.upscale(lr, model, tile=tile, progress=True, dtype=asked)
     data.save_image(sr, target)

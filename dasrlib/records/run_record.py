@@ -47,6 +47,15 @@ class LogRow(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
+class Readout:
+    """A linear map that reads noise level and JPEG loss (100 − quality) off a representation."""
+
+    weight: Sequence[Sequence[float]]  # (2, 256)
+    bias: Sequence[float]  # (2,)
+    error: Sequence[float]  # (2,), mean absolute errors on held-out pictures
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """How one network was trained: the content of the json beside its weights."""
 
@@ -59,12 +68,15 @@ class RunRecord:
     dtype: str  # of the autocast, such as "bfloat16"
     provenance: Mapping[str, object]  # hardware, versions and commit
     log: Sequence[LogRow]
+    readout: Readout | None = None  # of a training on noisy pictures
 
     @classmethod
     def read(cls, path: str | Path) -> RunRecord:
         """The record in a json file; raises ValueError where the file holds something else."""
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         names = [part.name for part in fields(cls)]
+        if content.setdefault("readout", None):
+            content["readout"] = Readout(**content["readout"])
         missing = [name for name in names if name not in content]
         if missing:
             raise ValueError(
@@ -75,8 +87,9 @@ class RunRecord:
 
     def write(self, path: Path) -> None:
         """Writes the record as json, whole or not at all."""
+        content = {name: value for name, value in asdict(self).items() if value is not None}
         with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     @property
     def validations(self) -> list[tuple[int, Curve]]:

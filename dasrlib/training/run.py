@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from dasrlib import data, evaluation, profiles, weights
+from dasrlib import data, estimates, evaluation, profiles, weights
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, here
 from dasrlib.data import Pictures, centre_crop, crop_to_multiple
 from dasrlib.degradation import DegradationSpace
@@ -28,7 +28,7 @@ from dasrlib.network import build_for_profile
 from dasrlib.profiles import Profile
 from dasrlib.records import provenance
 from dasrlib.records.atomic_write import atomic_write
-from dasrlib.records.run_record import LogRow, RunRecord
+from dasrlib.records.run_record import LogRow, Readout, RunRecord
 from dasrlib.representation import ContrastiveLearner, Encoder
 from dasrlib.training.cuda_graph import CudaGraphStep
 from dasrlib.training.patches import PatchPairs
@@ -38,6 +38,7 @@ from dasrlib.training.validation import validation_degradations
 
 LOG_EVERY = 25  # iterations; the log holds means over them
 VALIDATION_CROP = 192  # HR pixels; a multiple of every scale
+READOUT_PICTURES = 60  # training pictures on which the readout is fitted
 
 
 @contextmanager
@@ -94,8 +95,9 @@ class Run:
     ) -> None:
         self.folder, self.seed = Path(folder), seed
         self.checkpoint, self.log_path = self.folder / "checkpoint.pt", self.folder / "log.jsonl"
-        self.profile = profiles.get(profile) if isinstance(profile, str) else profile
         self.space = space or DegradationSpace.isotropic(scale)
+        chosen = profiles.get(profile) if isinstance(profile, str) else profile
+        self.profile = profiles.for_space(chosen, self.space)
         if self.space.scale != scale:
             raise ValueError(
                 f"the degradations are of scale {self.space.scale}, the model of {scale}"
@@ -140,6 +142,10 @@ class Run:
         self.held_out = [
             (name, centre_crop(crop_to_multiple(image, scale), VALIDATION_CROP))
             for name, image in held_out
+        ]
+        self.readout_pictures = [
+            (name, centre_crop(crop_to_multiple(image, scale), VALIDATION_CROP))
+            for name, image in train[:READOUT_PICTURES]
         ]
         if stored:
             self._resume(stored)
@@ -261,9 +267,17 @@ class Run:
             dtype=str(self.dtype).removeprefix("torch."),
             provenance=self.provenance,
             log=self.log(),
+            readout=self._readout(),
         )
         weights.save(self.model, self.folder / "weights.safetensors", record)
         return True
+
+    def _readout(self) -> Readout | None:
+        """Fitted on some of the training pictures, where there was noise to read."""
+        if not self.space.noise or not isinstance(self.model.encoder, Encoder):
+            return None
+        self.model.eval()
+        return estimates.fit(self.model, (self.readout_pictures, self.held_out), self.space)
 
     def _log_when_due(self, bar: tqdm) -> None:
         first = self.stages[0].iterations

@@ -11,6 +11,9 @@ from typing import Any
 from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Profile
 
+# Fields that are younger than some records, with the value that does what was done before.
+ADDED = {"quality": None, "without": 0.0, "shared_noise": 0.0}
+
 
 def identity(model: str, profile: Profile, space: DegradationSpace, seed: int) -> dict[str, Any]:
     """What makes a run this run and no other, for its checkpoint and its record."""
@@ -39,6 +42,8 @@ def require_same_settings(place: Path, stored: Mapping[str, Any], asked: Mapping
     """
     old = dict(_flat({name: stored.get(name) for name in asked}))
     new = dict(_flat(json.loads(json.dumps(asked))))  # as a file has it: no tuples
+    added = {name: ADDED[name.split(".")[-1]] for name in new if name.split(".")[-1] in ADDED}
+    old = {**added, **old}
     different = [
         f"{name}: {old.get(name)!r} is stored, {new.get(name)!r} was asked for"
         for name in dict.fromkeys([*new, *old])
