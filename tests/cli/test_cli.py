@@ -145,6 +145,18 @@ def test_degrade_anisotropic_is_the_librarys(tmp_path, photo):
     assert not torch.equal(data.load_image(tmp_path / "other.png"), data.load_image(out))
 
 
+def test_degrade_ends_with_jpeg_where_a_quality_is_given(tmp_path, photo):
+    from dasrlib.jpeg import compress
+
+    dasr("degrade", photo, tmp_path / "plain.png", "--noise", 5)
+    dasr("degrade", photo, tmp_path / "jpeg.png", "--noise", 5, "--quality", 30)
+    plain = data.load_image(tmp_path / "plain.png")[None]
+    expected = compress(plain, torch.tensor([30.0]))[0]
+    assert torch.equal(data.load_image(tmp_path / "jpeg.png"), expected)
+    said = dasr("degrade", photo, tmp_path / "no.png", "--quality", 101, code=1)
+    assert said == "dasr: the JPEG quality must be 1..100, or 0 for no JPEG, got 101\n"
+
+
 def test_evaluate_shows_the_printed_row_for_a_dataset(monkeypatch, photo, tmp_path):
     (tmp_path / "datasets" / "Set5").mkdir(parents=True)
     photo.rename(tmp_path / "datasets" / "Set5" / "photo.png")
@@ -280,12 +292,29 @@ class Ticks:
     perf_counter = monotonic
 
 
-def test_train_runs_and_resumes(tmp_path, monkeypatch):
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Five small training pictures."""
     folder = tmp_path / "own"
     folder.mkdir()
     for i in range(5):
         image = torch.rand(3, 66, 70 + i, generator=torch.Generator().manual_seed(i))
         data.save_image(image, folder / f"{i}.png")
+    return folder
+
+
+def test_train_for_photographs(tmp_path, folder):
+    words = ("train", "--profile", "smoke", "--images", folder, "--out", tmp_path / "run")
+    dasr(*words, "--space", "photo")
+    record = weights.record(tmp_path / "run" / "weights.safetensors")
+    assert record.space["noise"] == 25
+    assert record.space["quality"] == [40, 95]
+    assert record.profile["recipe"]["encoder_input"] == "high-pass-both"
+    assert len(record.readout.weight[0]) == 256
+    assert "λ 4, 1.5, noise 10, JPEG 60" in record.log[-1]["psnr"]
+
+
+def test_train_runs_and_resumes(tmp_path, folder, monkeypatch):
     monkeypatch.setattr(training.run, "time", Ticks())
     words = ("train", "--profile", "smoke", "--images", folder, "--out", tmp_path / "run")
     said = dasr(*words, "--minutes", 0.2)
