@@ -17,7 +17,8 @@ from dasrlib.profiles import Sizes
 from dasrlib.representation import IN_BATCH, MOCO, ContrastiveLearner
 from dasrlib.training import cuda_graph
 from dasrlib.training.cuda_graph import WARMUP_ITERATIONS, CudaGraphStep
-from dasrlib.training.step import Batch, Losses, LossMeter, Step
+from dasrlib.training.patches import PatchPairs
+from dasrlib.training.step import Batch, Losses, LossMeter, Step, sample_batch
 
 SIZES = Sizes(groups=1, blocks=1, channels=16, tail_channels=16)
 # Model, and the contrastive learning beside it.
@@ -263,3 +264,20 @@ def test_capturing_advances_nothing():
     torch.cuda.synchronize()
     for name, tensor in numbers(step).items():
         assert torch.equal(tensor, before[name]), name
+
+
+# What the pictures of a batch share
+
+
+@pytest.mark.parametrize(("share", "shared"), [(0.0, 0), (0.5, 20), (1.0, 40)])
+def test_some_batches_have_one_noise_level(share, shared):
+    space, recipe = DegradationSpace.anisotropic(2), replace(IN_BATCH, shared_noise=share)
+    patches = PatchPairs(PICTURES[0], 24)
+    found = 0
+    for iteration in range(40):
+        batch = sample_batch(patches, space, 0, recipe, 4, iteration)
+        noise = batch.encoding[:, 3]
+        found += bool((noise == noise[0]).all())
+        assert len(batch.widths.unique()) == 4  # the kernels stay apart
+    # 40 draws of a half: 20, give or take 3.2.
+    assert abs(found - shared) <= (12 if share == 0.5 else 0)
