@@ -128,6 +128,9 @@ class ContrastiveRecipe:
     # Share of the batches whose pictures all have the first one's noise level: there the kernels
     # alone tell positives from negatives.
     shared_noise: float = 0.0
+    # How many degradations a picture of the batch has. With 2, one of the negatives shows the same
+    # picture, and the degradation alone tells it from the positive.
+    copies: int = 1
     supervised: bool = False  # no contrast: the kernel width is regressed from its label
 
     def __post_init__(self) -> None:
@@ -146,7 +149,7 @@ class ContrastiveRecipe:
 
 
 IN_BATCH = ContrastiveRecipe()
-IN_BATCH_NOISY = ContrastiveRecipe(encoder_input="high-pass-both")
+IN_BATCH_NOISY = ContrastiveRecipe(encoder_input="high-pass-both", shared_noise=0.5, copies=2)
 MOCO = ContrastiveRecipe(
     encoder_input="rgb",
     negatives="queue",

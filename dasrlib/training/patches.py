@@ -45,17 +45,26 @@ class PatchPairs:
                 return torch.device("cpu")
         return self.device
 
-    def sample(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(
+        self, batch: int, generator: torch.Generator | None = None, copies: int = 1
+    ) -> Tensor:
         """Two patches of each of B pictures, which are drawn with replacement.
+
+        copies: a divisor of B; each drawn picture stands this many times in a row, in other patches
+        with the same turn.
 
         Both patches of a picture get the same one of the eight turns: `turn` % 4 quarter turns, and
         mirrored from 4 on. The released code flips the picture before it cuts.
         The generator is the CPU's, whatever the device: the same seed gives the same patches.
         Returns (B, 2, 3, P, P) in [0, 1], on the device.
         """
-        chosen = torch.randint(len(self.picture_starts), (batch,), generator=generator)
+        if batch % copies:
+            raise ValueError(f"a batch of {batch} cannot hold each picture {copies} times")
+        drawn = (batch // copies,)
+        chosen = torch.randint(len(self.picture_starts), drawn, generator=generator)
         places = torch.rand(batch, 2, 2, generator=generator)
-        turns = torch.randint(8, (batch,), generator=generator)
+        turns = torch.randint(8, drawn, generator=generator)
+        chosen, turns = (t.repeat_interleave(copies) for t in (chosen, turns))
         h, w, p = self.heights[chosen], self.widths[chosen], self.patch
         room = torch.stack([h, w], dim=-1)[:, None] - p + 1
         top, left = (places * room).long().unbind(-1)  # (B, 2) each

@@ -40,11 +40,11 @@ def sample_batch(
 ) -> Batch:
     """An iteration's patches, degraded: from (seed, iteration) alone, on the device.
 
-    recipe: says what positives are, and how often a batch shares its noise. batch: B.
+    recipe: says what positives are, and what the pictures of a batch share. batch: B.
     """
     number = seed * 1_000_003 + iteration
     generator = torch.Generator().manual_seed(number)
-    hr = patches.sample(batch, generator)  # (B, 2, 3, sP, sP)
+    hr = patches.sample(batch, generator, recipe.copies)  # (B, 2, 3, sP, sP)
     degradations = space.sample(batch, generator)
     if recipe.shared_noise and torch.rand((), generator=generator) < recipe.shared_noise:
         levels = degradations.noise[:1].expand(batch)
