@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from dasrlib import data, estimates, evaluation, profiles, weights
@@ -39,6 +40,11 @@ from dasrlib.training.validation import validation_degradations
 LOG_EVERY = 25  # iterations; the log holds means over them
 VALIDATION_CROP = 192  # HR pixels; a multiple of every scale
 READOUT_PICTURES = 60  # training pictures on which the readout is fitted
+
+
+def to_float(image: Tensor) -> Tensor:
+    """A picture in [0, 1]; training pictures are held as bytes."""
+    return image / 255 if image.dtype == torch.uint8 else image
 
 
 @contextmanager
@@ -144,7 +150,7 @@ class Run:
             for name, image in held_out
         ]
         self.readout_pictures = [
-            (name, centre_crop(crop_to_multiple(image, scale), VALIDATION_CROP))
+            (name, to_float(centre_crop(crop_to_multiple(image, scale), VALIDATION_CROP)))
             for name, image in train[:READOUT_PICTURES]
         ]
         if stored:
