@@ -108,7 +108,6 @@ def device_of(system: object) -> torch.device:
     return next((parameter.device for parameter in parameters), torch.device("cpu"))
 
 
-@torch.inference_mode()
 def degrade_and_restore(
     system: System,
     picture: Tensor,
@@ -121,13 +120,28 @@ def degrade_and_restore(
     A blind system is given the LR picture alone, another one also the degradation. Both results are
     on the CPU; SR is not clamped.
     """
+    hr, sr, _ = _timed(system, picture, degradation, generator, dtype)
+    return hr, sr
+
+
+@torch.inference_mode()
+def _timed(
+    system: System,
+    picture: Tensor,
+    degradation: Degradations,
+    generator: torch.Generator | None,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor, float]:
+    """What degrade_and_restore returns, and the seconds from the LR picture to the SR picture."""
     device = device_of(system)
     hr = crop_to_multiple(picture, degradation.scale)
-    lr = degrade(hr[None], degradation, generator, "fast").to(device)
+    lr = degrade(hr[None], degradation, generator, "fast")
     given = None if system.needs == "nothing" else degradation
     lower = isinstance(system, nn.Module) and dtype != torch.float32
+    started = time.perf_counter()
     with torch.autocast(device.type, dtype, enabled=lower):
-        return hr, system.restore(lr, given).float().cpu()[0]
+        sr = system.restore(lr.to(device), given).float().cpu()[0]
+    return hr, sr, time.perf_counter() - started
 
 
 def benchmark(
@@ -157,9 +171,7 @@ def benchmark(
     for label, degradation in degradations.items():
         generator = torch.Generator().manual_seed(seed)
         for name, picture in pictures:
-            started = time.perf_counter()
-            hr, sr = degrade_and_restore(system, picture, degradation, generator, dtype)
-            seconds = time.perf_counter() - started
+            hr, sr, seconds = _timed(system, picture, degradation, generator, dtype)
             psnr, ssim = (metric(sr, hr, degradation.scale) for metric in (psnr_y, ssim_y))
             rows.append(Measurement(system.name, name, label, psnr, ssim, seed, seconds))
     return rows

@@ -57,6 +57,7 @@ def variables(kept: Mapping[str, FigureRecord], run: Mapping[str, Any]) -> dict[
         "trainings": trainings,
         "spreads": spreads,
         "losses": losses,
+        "measured_rows": measured_rows,
         "mean_of": mean_of,
         "caption": caption,
         "made_by": made_by,
@@ -74,6 +75,12 @@ def numbers(values: Iterable[float], form: str = ".2f", between: str = " | ") ->
     return between.join(number(value, form) for value in values)
 
 
+def numbers_and_mean(values: Iterable[float], form: str = ".2f") -> str:
+    """Numbers in cells side by side, and their mean in the last one."""
+    cells = [*values]
+    return numbers([*cells, fmean(cells)], form)
+
+
 def psnr(curve: Iterable[tuple[float, float]]) -> str:
     """The values of a curve over the kernel widths, in cells side by side."""
     return numbers(value for _, value in curve)
@@ -84,7 +91,9 @@ def counted(runs: Sequence[object]) -> str:
     return "one training" if len(runs) == 1 else f"{len(runs)} trainings"
 
 
-ENVIRONMENT.filters |= {f.__name__: f for f in (number, numbers, psnr, counted, math.log)}
+ENVIRONMENT.filters |= {
+    f.__name__: f for f in (number, numbers, numbers_and_mean, psnr, counted, math.log)
+}
 
 
 def reading_order(records: Iterable[FigureRecord]) -> list[FigureRecord]:
@@ -105,6 +114,12 @@ def spreads(record: FigureRecord) -> dict[str, float]:
         for model in systems.ABLATION
     }
     return {model: max(found) - min(found) for model, found in means.items() if len(found) > 1}
+
+
+def measured_rows(record: FigureRecord | None, **where: object) -> list[dict[str, Any]]:
+    """The measured rows in the record of a table with these values; none without a record."""
+    rows = record.data["rows"] if record else []
+    return [row for row in rows if row["system"] and where.items() <= row.items()]
 
 
 def losses(stage: int) -> list[float]:

@@ -32,7 +32,7 @@ class Measurement(Generic[Label]):
     psnr: float  # PSNR-Y, dB
     ssim: float  # SSIM-Y
     seed: int  # of the noise
-    seconds: float = field(compare=False)  # of degrading and restoring
+    seconds: float = field(compare=False)  # from the LR picture to the SR picture
 
 
 class LogRow(TypedDict, total=False):
