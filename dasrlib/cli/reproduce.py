@@ -207,3 +207,41 @@ def _lines(row: Row) -> list[str]:
         line("− printed DASR", row.difference, "+8.2f"),
         line("SSIM-Y", row.ssim, "8.4f"),
     ]
+
+
+@app.command(epilog=example("dasr reproduce general"))
+@report_errors
+def general(
+    profile: Annotated[str, typer.Option(help="laptop, or smoke to see that it runs.")] = "laptop",
+    seed: Annotated[int, typer.Option(help="Of the maps' layout.")] = 0,
+) -> None:
+    """Map B100 under tilted kernels and under noise with the bundled networks (§4.3)."""
+    from dasrlib import figures, profiles
+    from dasrlib.plots import representation as draw
+    from dasrlib.studies import general_degradations as study
+
+    test, found = study.reproduce(profile, seed)
+    for unknown, data in found.items():
+        typer.echo(f"{test}, which {unknown} of four:")
+        for title, run in {**data["maps"], "six pixel statistics": data["baseline"]}.items():
+            typer.echo(f"  {title:40s}" + draw.probed(run))
+        typer.echo(f"  chance {data['chance']:.0%}, shuffled labels {data['shuffled']:.1%}")
+    if profiles.get(profile).is_plumbing:
+        typer.echo(f"the numbers of the {profile} profile mean nothing and are not kept")
+        return
+    for unknown, data in found.items():
+        path = figures.keep(
+            f"general-{'kernels' if unknown == 'kernel' else 'noise'}",
+            draw.degradation_maps,
+            data,
+            profile=profile,
+            seed=seed,
+            made_by=f"dasr reproduce general --profile {profile} --seed {seed}",
+            alt=f"Maps of the representations of {test} under four "
+            + ("tilted kernels without noise" if unknown == "kernel" else "noise levels")
+            + ": an untrained encoder, one that was trained on round kernels without noise, and "
+            "one that was trained on tilted kernels with noise",
+            weights=study.WEIGHTS,
+            datasets=[test],
+        )
+        typer.echo(str(path))

@@ -125,33 +125,40 @@ def nearest_patches(data: dict[str, Any]) -> Figure:
 
 
 def degradation_maps(data: dict[str, Any]) -> Figure:
-    """t-SNE maps of pictures under several kernel widths, coloured by the width (§4.2).
+    """t-SNE maps of pictures under several degradations, coloured by the degradation (§4.2, §4.3).
 
-    data: widths, σ of each of N points; maps, by title, points (N pairs of numbers), knn (0..1) and
-    r2; baseline, the knn and r2 of the pixel statistics; chance of the k-NN; perplexity and seed.
+    data: labels, the name of each of N points' degradation, or widths, its σ; maps, by title,
+    points (N pairs of numbers), knn (0..1), and r2 and silhouette where they were measured;
+    baseline, the same numbers of the pixel statistics; chance of the k-NN, and shuffled, its
+    accuracy on shuffled labels, where it was measured; perplexity and seed.
     """
-    maps, widths = data["maps"], np.asarray(data["widths"])
-    levels = np.unique(widths)
-    colours = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(levels)))
+    maps = data["maps"]
+    labels = np.asarray(data.get("labels") or [f"σ = {width:g}" for width in data["widths"]])
+    kinds = list(dict.fromkeys(labels))
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(kinds)))
     figure, axes = plt.subplots(1, len(maps), figsize=(4.6 * len(maps), 4), squeeze=False)
     for ax, (title, run) in zip(axes[0], maps.items(), strict=True):
         points = np.asarray(run["points"])
-        for width, colour, marker in zip(levels, colours, MARKERS, strict=False):
-            x, y = points[widths == width].T
-            ax.scatter(
-                x, y, s=18, color=colour, marker=marker, alpha=0.85, lw=0, label=f"σ = {width:g}"
-            )
-        numbers = f"k-NN {100 * run['knn']:.0f} %, R² {run['r2']:.2f}"
-        ax.set(xticks=[], yticks=[], title=f"{title}\n{numbers}")
+        for kind, colour, marker in zip(kinds, colours, MARKERS, strict=False):
+            x, y = points[labels == kind].T
+            ax.scatter(x, y, s=18, color=colour, marker=marker, alpha=0.85, lw=0, label=kind)
+        ax.set(xticks=[], yticks=[], title=f"{title}\n{probed(run)}")
         ax.set_aspect("equal", adjustable="datalim")  # both axes in one unit, whatever it is
         ax.spines[:].set_visible(False)
     axes[0, -1].legend(**BESIDE)
-    baseline = data["baseline"]
+    shuffled = f", on shuffled labels {100 * data['shuffled']:.0f} %" if "shuffled" in data else ""
     figure.supxlabel(
-        "a point is one picture under one width; "
+        f"a point is one picture under one {'degradation' if 'labels' in data else 'width'}; "
         f"t-SNE with perplexity {data['perplexity']:g} and seed {data['seed']}\n"
-        f"k-NN by chance {100 * data['chance']:.0f} %, by six pixel statistics "
-        f"{100 * baseline['knn']:.0f} % (R² {baseline['r2']:.2f})\n",
+        f"k-NN by chance {100 * data['chance']:.0f} %{shuffled}; "
+        f"six pixel statistics: {probed(data['baseline'])}\n",
         fontsize=9,
     )
     return figure
+
+
+def probed(read: Mapping[str, float]) -> str:
+    """The probes' numbers that were measured, in words."""
+    forms = {"knn": "k-NN {:.0%}", "r2": "R² {:.2f}", "silhouette": "silhouette {:.2f}"}
+    said = [form.format(read[name]) for name, form in forms.items() if name in read]
+    return ", ".join(said).replace("%", " %").replace("-0", "−0")
