@@ -111,7 +111,7 @@ def test_a_failure_in_the_middle_leaves_the_old_file(saved, monkeypatch):
 def one_sentence(error: pytest.ExceptionInfo[BaseException]) -> str:
     text = str(error.value)
     assert "\n" not in text
-    assert len(text) < 300
+    assert len(text) < 400  # with the names of nine bundled networks
     return text
 
 
@@ -211,7 +211,8 @@ def test_bundled_models_load_as_described():
 
 def test_bundled_files_stay_small():
     total = sum(path.stat().st_size for path in weights.BUNDLED.rglob("*") if path.is_file())
-    assert 0 < total < 30e6
+    # Nine networks of the laptop profile: five of the ablation, two scales, and §4.3's two.
+    assert 0 < total < 48e6
 
 
 # The authors' checkpoints

@@ -69,9 +69,9 @@ def upscale(
         raise FileExistsError(f"{error}; the second name is the output, and {LOOP}") from None
     data.check_format(target, model.scale * lr.shape[1], model.scale * lr.shape[2])
     inference.upscale_tiles(lr, model, tile)  # refuses what cannot be upscaled
+    typer.echo(describe_dtype("cpu", asked))
     for line in estimates.advice(lr, weights):
         typer.echo(line)
-    typer.echo(describe_dtype("cpu", asked))
     sr = inference.upscale(lr, model, tile=tile, progress=True, dtype=asked)
     data.save_image(sr, target)
     typer.echo(f"{target}  {lr.shape[2]}×{lr.shape[1]} -> {sr.shape[2]}×{sr.shape[1]}")

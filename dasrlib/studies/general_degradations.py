@@ -36,8 +36,9 @@ def encoders(seed: int = 0) -> dict[str, BlindSR]:
     """The networks whose representations are mapped, by the title of the map (§4.3)."""
     general, isotropic = map(weights.load, WEIGHTS)
     torch.manual_seed(seed)
-    same = {"encoder_input": general.encoder_input, "patch": general.patch}
-    untrained = BlindSR(general.scale, general.sizes, **same).eval()
+    untrained = BlindSR(
+        general.scale, general.sizes, encoder_input=general.encoder_input, patch=general.patch
+    ).eval()
     return {
         "untrained": untrained,
         "trained on round kernels without noise": isotropic,
