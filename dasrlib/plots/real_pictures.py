@@ -32,7 +32,7 @@ def contact_sheet(data: dict[str, Any]) -> Figure:
     nearest, in words, and ratio, the nearest distance over the next.
     """
     photographs = data["photographs"]
-    figure, axes = plt.subplots(-(-len(photographs) // 4), 4, figsize=(11.5, 9.6))
+    figure, axes = plt.subplots(-(-len(photographs) // 4), 4, figsize=(9, 7.8))
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, found in zip(axes.flat, photographs, strict=False):
@@ -42,7 +42,7 @@ def contact_sheet(data: dict[str, Any]) -> Figure:
         ax.set_axis_on()
         image_axes(ax, torch.cat([plain, torch.ones(3, sr.shape[1], 4), sr], dim=2), found["name"])
         note = f"{found['nearest']} ({found['ratio']:.2f})"
-        ax.set_xlabel(note, fontsize=8)
+        ax.set_xlabel(note, fontsize=7)
     return leave_room(figure)
 
 
@@ -60,7 +60,7 @@ def large_crops(data: dict[str, Any]) -> Figure:
             *sr,
         ]
     names = [NETWORKS[name][0] for name in data["photographs"][0]["sr"]]
-    figure, _ = picture_grid(grid, ["LR", "bicubic", *names], height=2.3)
+    figure, _ = picture_grid(grid, ["LR", "bicubic", *names], height=1.7)
     return leave_room(figure)
 
 
