@@ -252,6 +252,14 @@ class DegradationSpace:
     quality: tuple[float, float] | None = None
     without: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.without <= 1:
+            raise ValueError(f"without is {self.without}: must be a share from 0 to 1")
+        if self.without and not self.noise and self.quality is None:
+            raise ValueError(
+                f"without is {self.without} in a space without noise and JPEG: set it to 0"
+            )
+
     @classmethod
     def isotropic(cls, scale: int) -> DegradationSpace:
         """§4.2: σ ~ U[0.2, 2.0], U[0.2, 3.0] or U[0.2, 4.0] for ×2, ×3, ×4; no noise."""

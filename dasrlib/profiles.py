@@ -143,6 +143,21 @@ def for_space(profile: Profile, space: DegradationSpace) -> Profile:
     return profile
 
 
+def with_iterations(profile: Profile, iterations: int) -> Profile:
+    """The profile with another length: stage 1 stays as it is, stage 2 has the rest (§4.1).
+
+    Raises:
+        ValueError: nothing is left for stage 2.
+    """
+    first = profile.stage1.iterations
+    if iterations <= first:
+        raise ValueError(
+            f"iterations is {iterations}: must be more than the {first} of stage 1 "
+            f"of the profile {profile.name}"
+        )
+    return replace(profile, stage2=replace(profile.stage2, iterations=iterations - first))
+
+
 def with_moco_recipe(profile: Profile) -> Profile:
     """The profile with MoCo, for a schedule a hundred times shorter than the paper's (§3.2.1)."""
     return replace(profile, recipe=replace(MOCO, queue_size=4096, momentum=0.995))

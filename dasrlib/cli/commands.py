@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -134,6 +134,12 @@ def train(
     images: Annotated[
         str | None, typer.Option(help="A dataset or a folder; by default the profile's datasets.")
     ] = None,
+    noise_free: Annotated[
+        float | None, typer.Option(help="Share of pictures without noise, 0 to 1.")
+    ] = None,
+    iterations: Annotated[
+        int | None, typer.Option(help="Of both stages; by default the profile's.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the training.")] = 0,
     minutes: Minutes = None,
     dtype: Dtype = None,
@@ -145,8 +151,12 @@ def train(
     from dasrlib.degradation import DegradationSpace
 
     degradations = getattr(DegradationSpace, space)(scale)
+    if noise_free is not None:
+        degradations = replace(degradations, without=noise_free)
     asked = dtype_named(dtype)
     chosen = profiles.get(profile)
+    if iterations is not None:
+        chosen = profiles.with_iterations(chosen, iterations)
     pictures = data.training_images([images], chosen.held_out) if images else None
     run = training.Run(
         out, model, chosen, scale, degradations, seed, pictures, dtype=asked, graph=graph
