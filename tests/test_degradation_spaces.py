@@ -165,10 +165,27 @@ def test_photo_space_is_the_anisotropic_one_with_jpeg_and_with_clean_pictures(sc
     uniform(drawn.noise[drawn.noise > 0], 0.0, 25.0)
     uniform(drawn.quality[drawn.quality > 0], 40.0, 95.0)
     without_noise, without_jpeg = drawn.noise == 0, drawn.quality == 0
-    # A share of 4000 is known to 0.007. Drawn apart: both at once in a sixteenth.
-    assert abs(without_noise.float().mean() - 0.25) < 0.03
-    assert abs(without_jpeg.float().mean() - 0.25) < 0.03
-    assert abs((without_noise & without_jpeg).float().mean() - 1 / 16) < 0.02
+    isotropic = drawn.lambda1 == drawn.lambda2
+    # A share of 4000 is known to 0.008. Drawn apart: two at once in a quarter.
+    for share in (without_noise, without_jpeg, isotropic):
+        assert abs(share.float().mean() - 0.5) < 0.03
+    assert abs((without_noise & without_jpeg).float().mean() - 0.25) < 0.03
+    assert abs((without_noise & isotropic).float().mean() - 0.25) < 0.03
+    uniform(drawn.lambda2[~isotropic], 0.2, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [("without", 1.5, "without is 1.5"), ("isotropic_share", -0.1, "isotropic_share is -0.1")],
+)
+def test_a_share_is_from_0_to_1(field, value, said):
+    with pytest.raises(ValueError, match=said):
+        replace(DegradationSpace.photo(4), **{field: value})
+
+
+def test_a_share_without_noise_needs_a_space_with_noise():
+    with pytest.raises(ValueError, match="in a space without noise"):
+        replace(DegradationSpace.isotropic(4), without=0.25)
 
 
 def test_what_is_not_asked_for_draws_no_numbers():

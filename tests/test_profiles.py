@@ -85,3 +85,12 @@ def test_every_profile_is_one_that_can_run():
 def test_unknown_profile_suggests_the_nearest():
     with pytest.raises(ValueError, match="no profile is named 'papr': did you mean 'paper'"):
         profiles.get("papr")
+
+
+def test_another_length_is_the_second_stages():
+    laptop = profiles.get("laptop")
+    longer = profiles.with_iterations(laptop, 12_000)
+    assert longer.stage1 == laptop.stage1
+    assert longer.stage2.iterations == 12_000 - 200
+    with pytest.raises(ValueError, match="must be more than the 200 of stage 1"):
+        profiles.with_iterations(laptop, 200)

@@ -12,7 +12,13 @@ from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Profile
 
 # Fields that are younger than some records, with the value that does what was done before.
-ADDED = {"quality": None, "without": 0.0, "shared_noise": 0.0, "copies": 1}
+ADDED = {
+    "quality": None,
+    "without": 0.0,
+    "isotropic_share": 0.0,
+    "shared_noise": 0.0,
+    "copies": 1,
+}
 
 
 def identity(model: str, profile: Profile, space: DegradationSpace, seed: int) -> dict[str, Any]:
