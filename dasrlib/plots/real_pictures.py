@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from dasrlib.plots.packed_images import unpacked
 from dasrlib.plots.panels import picture_grid
-from dasrlib.plots.style import PALETTE, image_axes, leave_room
+from dasrlib.plots.style import MARKERS, PALETTE, image_axes, leave_room
 from dasrlib.resampling import resize_bicubic
 
 NETWORKS = {  # title, colour and marker in these figures
@@ -111,6 +111,7 @@ def width_map(ax: Any, widths: Sequence[Sequence[float]]) -> None:
     """Kernel widths, rows of columns, as colours on axes without ticks."""
     ax.imshow(np.asarray(widths), cmap="viridis", vmin=0, vmax=4)
     ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
 
 
 def _cosines(ax: Any, cosines: Mapping[str, Sequence[float]]) -> None:
@@ -128,14 +129,13 @@ def _halves(
     ax: Any, halves: Mapping[str, Mapping[str, Mapping[str, float]]], widths: Sequence[float]
 ) -> None:
     sources = {"own": "its own half", "whole": "the whole picture", "other": "the other half"}
-    lowest = np.inf
     for place, (source, title) in enumerate(sources.items()):
         means = [fmean(p[half][source] for p in halves.values()) for half in ("left", "right")]
-        at = np.arange(2) + 0.27 * (place - 1)
-        drawn = ax.bar(at, means, 0.25, color=PALETTE[place], label=title)
-        ax.bar_label(drawn, [f"{value:.1f}" for value in means], fontsize=8)
-        lowest = min(lowest, *means)
+        at = np.arange(2) + 0.25 * (place - 1)
+        ax.plot(at, means, MARKERS[place], ms=9, color=PALETTE[place], label=title)
+        for x, value in zip(at, means, strict=True):
+            ax.annotate(f"{value:.1f}", (x, value), (0, 8), textcoords="offset points", ha="center")
     ax.set_xticks(range(2), [f"σ = {width:g}" for width in widths])
-    ax.set(ylim=(lowest - 2, None), ylabel="PSNR-Y of the half, dB")
-    ax.set_title("restored with the representation of")
+    ax.margins(x=0.2, y=0.2)
+    ax.set(ylabel="PSNR-Y of the half, dB", title="restored with the representation of")
     ax.legend(fontsize=8)
