@@ -277,8 +277,8 @@ class DegradationSpace:
     def photo(cls, scale: int) -> DegradationSpace:
         """Beyond the paper: `anisotropic`, then JPEG of quality U[40, 95].
 
-        Half have no noise, half have no JPEG, and half of the kernels are isotropic. A photograph is
-        seldom bad in every way, and a network that saw few clean pictures restores them worse.
+        Half have no noise, half have no JPEG, and half of the kernels are isotropic. A photograph
+        is seldom bad in every way, and a network that saw few clean ones restores them worse.
         """
         return replace(
             cls.anisotropic(scale), quality=(40.0, 95.0), without=0.5, isotropic_share=0.5

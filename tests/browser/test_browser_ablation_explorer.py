@@ -24,7 +24,8 @@ pictures = data.images("samples")[:2]
 small = [(name, data.centre_crop(picture, 128)) for name, picture in pictures]
 models = {m: weights.load(f"laptop/{m}-x4-iso") for m in ("model1", "model4")}
 
-pause, broken = 0, False
+pause = 0
+broken = False
 
 def before_model4(*given):
     time.sleep(pause)
