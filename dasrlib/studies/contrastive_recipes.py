@@ -15,7 +15,14 @@ from dasrlib import paper
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout
 from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Profile, Stage
-from dasrlib.representation import IN_BATCH, MOCO, ContrastiveLearner, ContrastiveRecipe, Encoder
+from dasrlib.representation import (
+    IN_BATCH,
+    IN_BATCH_NOISY,
+    MOCO,
+    ContrastiveLearner,
+    ContrastiveRecipe,
+    Encoder,
+)
 from dasrlib.training.patches import PatchPairs
 from dasrlib.training.step import LossMeter, Step, sample_batch, train_stage
 
@@ -56,8 +63,13 @@ TRIALS = {  # title in the figures, and recipe
     "labels-rgb": ("labels, RGB input", short(encoder_input="rgb", supervised=True)),
     "labels-high-pass": ("labels, high-pass input", short(supervised=True)),
 }
-# §4.3's degradations: does noise survive the division by the deviation?
-NOISY_TRIALS = {key: TRIALS[key] for key in ("moco", "short", "short-rgb", "short-unnormalised")}
+# §4.3's degradations: does noise survive the division by the deviation, and with which input do
+# noise and kernel both?
+NOISY_TRIALS = {
+    **{key: TRIALS[key] for key in ("moco", "short", "short-rgb", "short-unnormalised")},
+    "short-both": ("short, both maps", short(encoder_input="high-pass-both")),
+    "short-noisy": ("both maps, shared noise, copies", IN_BATCH_NOISY),
+}
 
 
 @dataclass(frozen=True)

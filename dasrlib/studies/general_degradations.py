@@ -41,8 +41,8 @@ def encoders(seed: int = 0) -> dict[str, BlindSR]:
     ).eval()
     return {
         "untrained": untrained,
-        "trained on round kernels without noise": isotropic,
-        "trained on tilted kernels with noise": general,
+        "trained on isotropic kernels without noise": isotropic,
+        "trained on anisotropic kernels with noise": general,
     }
 
 
