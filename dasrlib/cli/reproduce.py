@@ -239,8 +239,8 @@ def general(
             made_by=f"dasr reproduce general --profile {profile} --seed {seed}",
             alt=f"Maps of the representations of {test} under four "
             + ("tilted kernels without noise" if unknown == "kernel" else "noise levels")
-            + ": an untrained encoder, one that was trained on isotropic kernels without noise, and "
-            "one that was trained on anisotropic kernels with noise",
+            + ": an untrained encoder, one trained on isotropic kernels without noise, and "
+            "one trained on anisotropic kernels with noise",
             weights=study.WEIGHTS,
             datasets=[test],
         )
