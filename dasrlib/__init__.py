@@ -22,8 +22,8 @@ network         §3.2.2   03        DASR, BlindSR, Models 1 to 5
 weights                            weights in and out, the bundled ones, the authors' checkpoints
 evaluation      §4       05        PSNR-Y, SSIM-Y, benchmark
 probes          §4.2     02        how well representations tell degradations apart
-inference                00        one picture in, one picture out, any size
 estimates       §4.4     08        a photograph's noise and JPEG, read off its representation
+inference                00        one picture in, one picture out, any size
 training        §4.1     04        a run, its step, its patches
 plots                    all       a figure from its data
 figures                  all       ``figures/NAME.png`` beside ``figures/NAME.json``

@@ -19,8 +19,9 @@ from dasrlib.degradation import DegradationSpace, degrade
 from dasrlib.evaluation import device_of
 from dasrlib.network import BlindSR
 from dasrlib.records.run_record import Readout, RunRecord
+from dasrlib.systems import DEFAULT_WEIGHTS, PHOTO_WEIGHTS
 
-READER = "laptop/photo-x4"  # bundled: its encoder has seen blur, noise and JPEG
+READER = PHOTO_WEIGHTS  # bundled: its encoder has seen blur, noise and JPEG
 DRAWS = 40  # degradations of each picture that a readout is fitted on
 SIDE = 384  # LR pixels of a photograph's middle part, which are read
 # Below these, a picture counts as one without noise, or without JPEG.
@@ -111,17 +112,28 @@ def untrained_for(found: Estimate, record: RunRecord) -> list[str]:
     return [name for name, seen in visible.items() if seen and not trained[name]]
 
 
-def advice(lr: Tensor, name: str | Path) -> list[str]:
-    """What READER reads off a picture (3, H, W) in [0, 1], and whether the named weights fit it."""
-    record, reader = weights.record(name), weights.record(READER)
-    if reader is None or reader.readout is None:
-        return []
-    found = estimate(lr, weights.load(READER), reader.readout)
-    lines = [f"the encoder of {READER} reads: {found}"]
+def read(lr: Tensor) -> Estimate:
+    """What the encoder of READER reads off a picture (3, H, W) in [0, 1]."""
+    readout = weights.catalogue()[READER].readout
+    assert readout is not None  # it was trained with noise
+    return estimate(lr, weights.load(READER), readout)
+
+
+def fitting_weights(found: Estimate) -> str:
+    """The bundled weights for a photograph: those of PHOTO_WEIGHTS for noise or JPEG, else others.
+
+    On clean pictures a network that was trained on nothing else is better (§4.4).
+    """
+    return PHOTO_WEIGHTS if found.is_noisy or found.is_compressed else DEFAULT_WEIGHTS
+
+
+def advice(found: Estimate, name: str | Path) -> str | None:
+    """A sentence if the named weights do not fit a picture, and which fit better."""
+    record = weights.record(name)
     unseen = untrained_for(found, record) if record else []
-    if unseen:
-        lines.append(
-            f"{name} was trained without {' and '.join(unseen)}: "
-            f"--weights {READER} fits this picture better"
-        )
-    return lines
+    if not unseen:
+        return None
+    return (
+        f"{name} was trained without {' and '.join(unseen)}: "
+        f"--weights {fitting_weights(found)} fits this picture better"
+    )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dasrlib import data
+from dasrlib import data, estimates
 from dasrlib import weights as weights_module
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout
 from dasrlib.degradation import quantise
@@ -71,7 +71,7 @@ def _spans(length: int, tile: int) -> list[TileSpan]:
 
 def upscale(
     image: str | Path | Tensor,
-    weights: str | Path | BlindSR = DEFAULT_WEIGHTS,
+    weights: str | Path | BlindSR | None = None,
     tile: int | None = None,
     progress: bool = False,
     dtype: torch.dtype | None = None,
@@ -82,7 +82,8 @@ def upscale(
 
     Args:
         image: a file, or (3, H, W) in [0, 1], each side at least 3 pixels.
-        weights: a bundled name, a .safetensors file, or a network of scale s.
+        weights: a bundled name, a .safetensors file, or a network of scale s. By default the
+            bundled ×4 ones that fit the noise and JPEG read off the picture (§4.4).
         tile: side of the tiles in LR pixels, at least 32. By default 256 for pictures of more than
             600×600 pixels; smaller ones are computed in one piece.
         progress: whether to show a progress bar.
@@ -96,11 +97,14 @@ def upscale(
             not blind.
         FileNotFoundError: there is no such file.
     """
-    model = weights if isinstance(weights, BlindSR) else weights_module.load(weights)
     lr = image if isinstance(image, Tensor) else data.load_image(image)
-    steps = upscale_tiles(lr, model, tile, dtype=dtype)
     if not lr.is_floating_point():
         raise ValueError(NOT_FLOAT)
+    if weights is None:
+        check_picture(lr)
+        weights = estimates.fitting_weights(estimates.read(lr))
+    model = weights if isinstance(weights, BlindSR) else weights_module.load(weights)
+    steps = upscale_tiles(lr, model, tile, dtype=dtype)
     h, w = lr.shape[-2:]
     sr = torch.empty(3, model.scale * h, model.scale * w)
     bar = "{l_bar}{bar}| {elapsed}<{remaining}"
@@ -110,6 +114,17 @@ def upscale(
                 sr[:, step.rows, step.columns] = step.picture
             shown.update(step.done - shown.n)
     return sr
+
+
+def check_picture(lr: Tensor) -> None:
+    """Raises ValueError for what is no LR picture: (3, H, W), uint8 or in [0, 1], H and W ≥ 3."""
+    if lr.ndim != 3 or lr.shape[0] != 3:
+        raise ValueError(f"expected a picture (3, H, W), got {tuple(lr.shape)}")
+    h, w = lr.shape[-2:]
+    if min(h, w) < 3:
+        raise ValueError(f"a picture of {h}×{w} is too small: each side must be at least 3 pixels")
+    if lr.dtype != torch.uint8 and not bool(((lr >= 0) & (lr <= 1)).all()):
+        raise ValueError(NOT_FLOAT)
 
 
 def upscale_tiles(
@@ -130,13 +145,8 @@ def upscale_tiles(
             f"{model.name} is not blind: it needs the {model.needs} and cannot upscale a picture "
             f"without; choose another model, such as {DEFAULT_WEIGHTS}"
         )
-    if lr.ndim != 3 or lr.shape[0] != 3:
-        raise ValueError(f"expected a picture (3, H, W), got {tuple(lr.shape)}")
+    check_picture(lr)
     h, w = lr.shape[-2:]
-    if min(h, w) < 3:
-        raise ValueError(f"a picture of {h}×{w} is too small: each side must be at least 3 pixels")
-    if lr.dtype != torch.uint8 and not bool(((lr >= 0) & (lr <= 1)).all()):
-        raise ValueError(NOT_FLOAT)
     if tile is not None and tile < 32:
         raise ValueError(f"tile must be at least 32 LR pixels, got {tile}")
     model.eval()

@@ -42,7 +42,8 @@ class ModelVariant(SystemRow):
 
 
 FULL_METHOD = "model4"
-DEFAULT_WEIGHTS = "laptop/model4-x4-iso"  # bundled; loaded where nothing else is asked for
+# Bundled: loaded where nothing else is asked for, and for photographs with noise or JPEG.
+DEFAULT_WEIGHTS, PHOTO_WEIGHTS = "laptop/model4-x4-iso", "laptop/photo-x4"
 SYSTEMS: dict[str, SystemRow] = {
     row.name: row
     for row in (

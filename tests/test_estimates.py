@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from dasrlib import data, estimates, weights
 from dasrlib.degradation import Degradations, DegradationSpace, degrade
 from dasrlib.estimates import Estimate, advice, estimate, fit, untrained_for
-from dasrlib.network import BlindSR
-from dasrlib.records.run_record import Readout, RunRecord
+from dasrlib.records.run_record import RunRecord
 from dasrlib.representation import luminance_and_detail
+from dasrlib.systems import DEFAULT_WEIGHTS, PHOTO_WEIGHTS
 
 SPACE = DegradationSpace.photo(4)
 
@@ -25,7 +25,7 @@ class Detail(nn.Module):
         luminance, detail = luminance_and_detail(lr)
         steps = luminance.diff(dim=-1).abs().mean(dim=(1, 2))  # (B, W - 1)
         phases = torch.stack([steps[:, phase::8].mean(dim=1) for phase in range(8)], dim=1)
-        return torch.cat([detail.std(dim=(1, 2, 3))[:, None], phases, phases.log()], dim=1)
+        return torch.cat([detail.std(dim=(1, 2, 3))[:, None], phases, (phases + 1e-4).log()], dim=1)
 
 
 @pytest.fixture(scope="module")
@@ -86,18 +86,39 @@ def test_what_a_training_had_not(found, space, missing):
 
 
 def test_advice_names_what_fits(monkeypatch):
-    blind = BlindSR(4)
-    half = Readout([[0.0] * 256] * 2, [10.0, 50.0], [0.0, 0.0])  # reads noise 10, quality 50
-    known = {
-        "iso": record(),
-        estimates.READER: replace(record(noise=25.0, quality=[40, 95]), readout=half),
-    }
+    known = {"iso": record(), estimates.READER: record(noise=25.0, quality=[40, 95])}
     monkeypatch.setattr(weights, "record", known.get)
-    monkeypatch.setattr(weights, "load", lambda name: blind.eval())
-    lr = torch.rand(3, 40, 40)
-    first, second = advice(lr, "iso")
-    assert first.endswith("reads: noise level about 10 of 255, JPEG quality about 50")
-    assert second.startswith("iso was trained without noise and JPEG: ")
-    assert estimates.READER in second
-    assert len(advice(lr, estimates.READER)) == 1
-    assert len(advice(lr, "a file without its json")) == 1
+    dirty = Estimate(10, 50)
+    said = advice(dirty, "iso")
+    assert said is not None
+    assert said.startswith("iso was trained without noise and JPEG: ")
+    assert f"--weights {estimates.READER} fits" in said
+    assert advice(dirty, estimates.READER) is None
+    assert advice(Estimate(0, 100), "iso") is None
+    assert advice(dirty, "a file without its json") is None
+
+
+@pytest.mark.parametrize(
+    ("found", "name"),
+    [
+        (Estimate(10, 100), PHOTO_WEIGHTS),
+        (Estimate(0, 60), PHOTO_WEIGHTS),
+        (Estimate(0, 100), DEFAULT_WEIGHTS),
+        (Estimate(estimates.VISIBLE_NOISE, 100 - estimates.VISIBLE_LOSS), DEFAULT_WEIGHTS),
+    ],
+)
+def test_the_weights_that_fit(found, name):
+    assert estimates.fitting_weights(found) == name
+
+
+@pytest.mark.parametrize(
+    ("noise", "quality", "name"),
+    [(0.0, 0.0, DEFAULT_WEIGHTS), (20.0, 0.0, PHOTO_WEIGHTS), (0.0, 50.0, PHOTO_WEIGHTS)],
+)
+def test_the_bundled_reader_knows_clean_pictures_from_others(noise, quality, name):
+    """Of three samples that it was not trained on."""
+    drawn = Degradations.isotropic(1.2, 4, noise).with_jpeg(quality)
+    for title, picture in data.images("samples")[:3]:
+        hr = data.crop_to_multiple(picture, 4)[None]
+        lr = degrade(hr, drawn, torch.Generator().manual_seed(0))[0]
+        assert estimates.fitting_weights(estimates.read(lr)) == name, title

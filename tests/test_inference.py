@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from dasrlib import data, inference, weights
+from dasrlib import data, estimates, inference, weights
+from dasrlib.estimates import Estimate
 from dasrlib.network import BlindSR, build
-from dasrlib.systems import DEFAULT_WEIGHTS
+from dasrlib.systems import DEFAULT_WEIGHTS, PHOTO_WEIGHTS
 
 
 def picture(h: int, w: int, seed: int = 0) -> torch.Tensor:
@@ -171,11 +172,20 @@ def test_all_tiles_hear_the_mean_of_their_representations(model):
 def test_weights_by_name_path_or_network(tmp_path):
     lr = picture(8, 9)
     bundled = weights.load(DEFAULT_WEIGHTS)
-    by_name = inference.upscale(lr)
+    by_name = inference.upscale(lr, DEFAULT_WEIGHTS)
     assert torch.equal(inference.upscale(lr, bundled), by_name)
     path = weights.save(bundled, tmp_path / "copy.safetensors")
     assert torch.equal(inference.upscale(lr, path), by_name)
     assert torch.equal(inference.upscale(lr, str(path)), by_name)
+
+
+@pytest.mark.parametrize(
+    ("found", "name"), [(Estimate(20, 100), PHOTO_WEIGHTS), (Estimate(0, 100), DEFAULT_WEIGHTS)]
+)
+def test_by_default_the_weights_that_fit(monkeypatch, found, name):
+    monkeypatch.setattr(estimates, "read", lambda lr: found)
+    lr = picture(8, 9)
+    assert torch.equal(inference.upscale(lr), inference.upscale(lr, name))
 
 
 @pytest.mark.parametrize("tile", [None, 32])

@@ -42,7 +42,13 @@ def upscale(
     context: typer.Context,
     picture: Annotated[Path, typer.Argument(help="The picture to upscale.")],
     out: Annotated[Path | None, typer.Argument(help="By default PICTURE-x4.png beside it.")] = None,
-    weights: Weights = DEFAULT_WEIGHTS,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="A name (see `dasr data weights`) or a file; by default the one that fits the "
+            "noise and JPEG of the picture."
+        ),
+    ] = None,
     tile: Annotated[int | None, typer.Option(help="Side of the tiles: less memory.")] = None,
     dtype: Dtype = None,
     overwrite: Overwrite = False,
@@ -58,8 +64,11 @@ def upscale(
             f"upscale takes one picture and one output, got {len(context.args) + 2} files: {LOOP}"
         )
     asked = dtype_named(dtype)
-    model = weights_module.load(weights)
     lr = data.load_image(picture)
+    inference.check_picture(lr)
+    found = estimates.read(lr)
+    chosen = weights or estimates.fitting_weights(found)
+    model = weights_module.load(chosen)
     target = out or picture.with_name(f"{picture.stem}-x{model.scale}.png")
     try:
         target = check_writable(target, overwrite, [picture])
@@ -70,8 +79,10 @@ def upscale(
     data.check_format(target, model.scale * lr.shape[1], model.scale * lr.shape[2])
     inference.upscale_tiles(lr, model, tile)  # refuses what cannot be upscaled
     typer.echo(describe_dtype("cpu", asked))
-    for line in estimates.advice(lr, weights):
-        typer.echo(line)
+    typer.echo(f"the encoder of {estimates.READER} reads: {found}")
+    said = estimates.advice(found, weights) if weights else f"the weights that fit: {chosen}"
+    if said:
+        typer.echo(said)
     sr = inference.upscale(lr, model, tile=tile, progress=True, dtype=asked)
     data.save_image(sr, target)
     typer.echo(f"{target}  {lr.shape[2]}×{lr.shape[1]} -> {sr.shape[2]}×{sr.shape[1]}")

@@ -106,6 +106,7 @@ def test_degrade_upscale_evaluate(tmp_path, photo):
 
     said = dasr("upscale", small, large, "--dtype", "float32")
     assert said.startswith("computing in float32")
+    assert "the weights that fit: laptop/" in said
     assert "24×18 -> 96×72" in said
     assert data.load_image(large).shape == (3, 72, 96)
     dasr("upscale", small, "--dtype", "float32")

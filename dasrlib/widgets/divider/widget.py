@@ -22,7 +22,7 @@ from dasrlib.data import centre_crop
 from dasrlib.degradation import quantise, resize_bicubic
 from dasrlib.network import BlindSR
 from dasrlib.plots.panels import pictures as draw_pictures
-from dasrlib.systems import DEFAULT_WEIGHTS
+from dasrlib.systems import PHOTO_WEIGHTS
 from dasrlib.widgets.base.interactive_figure import (
     WORKER,
     InteractiveFigure,
@@ -230,7 +230,7 @@ def _overlap(look: Look | None, tile: Tile) -> bool:
 
 
 def before_after(
-    images: Sequence[tuple[str, Tensor]], weights: str | Path | BlindSR = DEFAULT_WEIGHTS
+    images: Sequence[tuple[str, Tensor]], weights: str | Path | BlindSR = PHOTO_WEIGHTS
 ) -> BeforeAfter:
     """A divider to drag between a picture upscaled by bicubic and by DASR, with an upload (§4.4).
 
@@ -238,7 +238,8 @@ def before_after(
 
     Args:
         images: (name, LR picture (3, H, W) in [0, 1]) pairs to choose from.
-        weights: a bundled name, a .safetensors file, or a blind network.
+        weights: a bundled name, a .safetensors file, or a blind network; by default the one for
+            photographs with noise or JPEG.
 
     Raises:
         ValueError: no pictures, or Model 5.
