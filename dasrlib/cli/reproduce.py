@@ -224,7 +224,7 @@ def general(
     for unknown, data in found.items():
         typer.echo(f"{test}, which {unknown} of four:")
         for title, run in {**data["maps"], "six pixel statistics": data["baseline"]}.items():
-            typer.echo(f"  {title:40s}" + draw.probed(run))
+            typer.echo(f"  {title:44s}" + draw.probed(run))
         typer.echo(f"  chance {data['chance']:.0%}, shuffled labels {data['shuffled']:.1%}")
     if profiles.get(profile).is_plumbing:
         typer.echo(f"the numbers of the {profile} profile mean nothing and are not kept")
