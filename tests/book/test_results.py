@@ -158,12 +158,19 @@ def test_a_caption_says_what_was_recorded(changed: dict[str, Any], said: str) ->
 def test_figures_are_in_the_order_of_the_notebooks() -> None:
     shown = [record.name for record in results.reading_order(RECORDS.values())]
     assert shown[:3] == ["quickstart", "bicubic", "degradation"]
-    assert shown[-5:] == [
+    assert shown[-12:] == [
         "bench-epyc",
         "ablation-papers-recipe",
         "ablation",
+        "two-degradations",
+        "general-kernels",
+        "general-noise",
+        "real",
+        "real-crops",
         "representation-recipes",
+        "table2",
         "table3",
+        "unseen",
     ]
 
 
