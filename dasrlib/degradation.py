@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dasrlib.acceleration.blur_downsample import blur_downsample
 from dasrlib.acceleration.devices import to_device
-from dasrlib.errors import check_choice, check_choices
+from dasrlib.errors import check_choice, check_choices, check_pictures
 from dasrlib.jpeg import compress
 from dasrlib.paper import KERNEL_SIZE, LAMBDA_RANGE, SIGMA_RANGE, check_scale
 from dasrlib.resampling import blur
@@ -329,6 +329,7 @@ def degrade(
         (B, 3, H/s, W/s) in [0, 1], multiples of 1/255.
     """
     check_choice("backend", backend, Backend)
+    check_pictures(hr)
     s = degradations.scale
     h, w = hr.shape[-2:]
     if h % s or w % s:

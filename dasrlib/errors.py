@@ -1,10 +1,13 @@
-"""What to say of a name or a choice that is not known."""
+"""What to say of a name or a choice that is not known, and of pictures that are none."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 from typing import Literal, get_args, get_origin, get_type_hints
+
+import torch
+from torch import Tensor
 
 
 def unknown_name_message(kind: str, name: object, known: Iterable[str]) -> str:
@@ -28,3 +31,34 @@ def check_choices(item: object) -> None:
     for name, hint in get_type_hints(type(item)).items():
         if get_origin(hint) is Literal:
             check_choice(name, getattr(item, name), hint)
+
+
+def check_batch(images: Tensor, channels: int | None = None) -> None:
+    """Raises ValueError where images are no batch of float pictures (B, C, H, W).
+
+    channels: how many C must be; None for any number. Values are not looked at.
+    """
+    shape, expected = tuple(images.shape), channels or "C"
+    if not images.is_floating_point():
+        raise ValueError(f"expected float pictures, got {images.dtype}: divide bytes by 255")
+    if images.ndim != 4 or channels not in (None, shape[1]):
+        raise ValueError(f"expected a batch of pictures (B, {expected}, H, W), got {shape}")
+    if images.numel() == 0:
+        raise ValueError(f"the batch holds no pixels: got {shape}")
+
+
+def check_pictures(images: Tensor, channels: int | None = 3) -> None:
+    """check_batch, and ValueError for values that are not in [0, 1], as those of 0..255 are not.
+
+    Networks overshoot, so only values outside [−1, 2] are refused. Those of a GPU are not looked
+    at: the look would wait for all of its work.
+    """
+    check_batch(images, channels)
+    if images.device.type != "cpu":
+        return
+    low, high = (float(value) for value in torch.aminmax(images.detach()))
+    if not -1 <= low <= high <= 2:  # NaN is refused as well
+        raise ValueError(
+            f"expected pictures in [0, 1], got values from {low:g} to {high:g}: "
+            "divide those of 0..255 by 255"
+        )

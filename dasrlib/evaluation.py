@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dasrlib import data
 from dasrlib.data import crop_to_multiple
 from dasrlib.degradation import Degradations, degrade, quantise, resize_bicubic
+from dasrlib.errors import check_pictures
 from dasrlib.network import BlindSR
 from dasrlib.paper import check_scale
 from dasrlib.records.run_record import Label, Measurement
@@ -31,6 +32,10 @@ def _comparable(sr: Tensor, hr: Tensor, shave: int) -> tuple[Tensor, Tensor]:
         raise ValueError(f"expected one picture, (3, H, W) or (1, 3, H, W), got {tuple(hr.shape)}")
     if sr.shape != hr.shape:
         raise ValueError(f"SR is {tuple(sr.shape)} and HR is {tuple(hr.shape)}: they must be equal")
+    for images in (sr, hr):
+        check_pictures(images.unflatten(0, (-1, 3)) if images.ndim == 3 else images)
+    if shave < 0:
+        raise ValueError(f"shave is {shave}: must be a number of pixels, 0 or more")
     if min(hr.shape[-2:]) <= 2 * shave:
         raise ValueError(
             f"nothing is left of {tuple(hr.shape)} after shaving {shave} pixels off each side"
@@ -99,6 +104,7 @@ class Bicubic:
 
     def restore(self, lr: Tensor, degradation: Degradations | None = None) -> Tensor:
         """LR pictures (B, 3, H, W) -> (B, 3, sH, sW); the degradation is not read."""
+        check_pictures(lr)
         return resize_bicubic(lr, self.scale)
 
 

@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dasrlib.errors import check_pictures
+
 
 def compress(images: Tensor, quality: Tensor) -> Tensor:
     """Each picture as a JPEG file has it, colour at half the resolution (4:2:0).
@@ -22,6 +24,7 @@ def compress(images: Tensor, quality: Tensor) -> Tensor:
     Returns:
         (B, 3, H, W) in [0, 1], multiples of 1/255.
     """
+    check_pictures(images)
     compressed = images.clone()
     for i, level in enumerate(quality.round().int().tolist()):
         if level:

@@ -18,6 +18,7 @@ from dasrlib import paper, profiles
 from dasrlib.acceleration.devices import to_device
 from dasrlib.da_conv import DAConv, SpatialConcatConv
 from dasrlib.degradation import Degradations
+from dasrlib.errors import check_batch, check_pictures
 from dasrlib.paper import LEAKY_SLOPE, check_scale
 from dasrlib.profiles import Profile, Sizes
 from dasrlib.representation import DIMENSION, Encoder, EncoderInput
@@ -224,6 +225,7 @@ class BlindSR(nn.Module):
 
     def restore(self, lr: Tensor, degradation: Degradations | None = None) -> Tensor:
         """The method that all systems share: `forward` with the picture's own representation."""
+        check_pictures(lr)
         return self(lr, degradation)
 
     def represent(self, images: Tensor, degradations: Degradations | None = None) -> Tensor:
@@ -256,6 +258,7 @@ class BlindSR(nn.Module):
         Returns:
             (B, 3, sH, sW), not clamped.
         """
+        check_batch(images, 3)
         if representation is None:
             representation = self.represent(images, degradations)
         return self.sr(images, representation)

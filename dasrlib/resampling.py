@@ -9,11 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dasrlib.errors import check_batch
+
 
 def check_blur(images: Tensor, kernels: Tensor) -> None:
     """Raises ValueError where the kernels (B or 1, k, k) cannot blur the images (B, C, H, W)."""
+    check_batch(images)
     b, _, h, w = images.shape
     k = kernels.shape[-1]
+    if kernels.ndim != 3 or kernels.shape[-2] != k:
+        raise ValueError(f"expected square kernels (B, k, k), got {tuple(kernels.shape)}")
     if k % 2 == 0:
         raise ValueError(f"kernel size must be odd, got {k}")
     if kernels.shape[0] not in (1, b):
@@ -91,7 +96,8 @@ def resize_bicubic(images: Tensor, scale: float) -> Tensor:
     Returns:
         (B, C, ⌈H·scale⌉, ⌈W·scale⌉), not rounded.
     """
-    if not scale > 0:
+    check_batch(images)
+    if not 0 < scale < math.inf:
         raise ValueError(f"scale must be positive, got {scale}")
     rows = resize_matrix(images.shape[-2], float(scale), images.device).to(images.dtype)
     columns = resize_matrix(images.shape[-1], float(scale), images.device).to(images.dtype)
