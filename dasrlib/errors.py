@@ -11,10 +11,15 @@ from torch import Tensor
 
 
 def unknown_name_message(kind: str, name: object, known: Iterable[str]) -> str:
-    """One sentence with the nearest known name: "no model is named 'modle4': did you mean …"."""
+    """One sentence with the nearest known name: "no model is named 'modle4': did you mean …".
+
+    The nearest is the first of `known` that begins with the name, else the most similar one.
+    """
     names = list(known)
     lower = {candidate.lower(): candidate for candidate in names}
-    near = difflib.get_close_matches(str(name).lower(), lower, n=1)
+    asked = str(name).lower()
+    longer = [candidate for candidate in lower if asked and candidate.startswith(asked)]
+    near = longer or difflib.get_close_matches(asked, lower, n=1)
     hint = f"did you mean {lower[near[0]]!r}? " if near else ""
     return f"no {kind} is named {str(name)!r}: {hint}Expected one of {', '.join(names)}"
 

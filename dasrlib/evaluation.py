@@ -177,8 +177,11 @@ def benchmark(
     for label, degradation in degradations.items():
         generator = torch.Generator().manual_seed(seed)
         for name, picture in pictures:
-            hr, sr, seconds = _timed(system, picture, degradation, generator, dtype)
-            psnr, ssim = (metric(sr, hr, degradation.scale) for metric in (psnr_y, ssim_y))
+            try:
+                hr, sr, seconds = _timed(system, picture, degradation, generator, dtype)
+                psnr, ssim = (metric(sr, hr, degradation.scale) for metric in (psnr_y, ssim_y))
+            except ValueError as error:
+                raise ValueError(f"the picture {name}: {error}") from error
             rows.append(Measurement(system.name, name, label, psnr, ssim, seed, seconds))
     return rows
 

@@ -18,6 +18,7 @@ from dasrlib.network import BlindSR
 from dasrlib.profiles import Sizes
 from dasrlib.records.atomic_write import atomic_write
 from dasrlib.records.run_record import RunRecord
+from dasrlib.systems import DEFAULT_WEIGHTS
 
 BUNDLED = Path(__file__).parent / "bundled"
 
@@ -66,7 +67,9 @@ def find(name: str | Path) -> Path:
     if bundled.is_file():
         return bundled
     raise ValueError(
-        errors.unknown_name_message("bundled weights", name, catalogue())
+        errors.unknown_name_message(
+            "bundled weights", name, sorted(catalogue(), key=DEFAULT_WEIGHTS.__ne__)
+        )
         + ", or the path of a .safetensors file"
     )
 

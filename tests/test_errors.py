@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dasrlib import degradation, evaluation, inference, jpeg, weights
+from dasrlib import degradation, errors, evaluation, inference, jpeg, weights
 from dasrlib.degradation import Degradations
 from dasrlib.systems import DEFAULT_WEIGHTS
 
@@ -95,3 +95,17 @@ def test_bytes_are_told_what_to_do():
 def test_wrong_numbers_beside_a_picture(call: Callable[[], object], said: str):
     with pytest.raises(ValueError, match=said):
         call()
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("laptop/model4", "laptop/model4-x4-iso"), ("laptop/modle4-x4-iso", "laptop/model4-x4-iso")],
+)
+def test_the_nearest_weights_are_named(name: str, near: str):
+    with pytest.raises(ValueError, match=f"did you mean '{near}'"):
+        weights.load(name)
+
+
+def test_a_beginning_is_nearer_than_a_likeness():
+    said = errors.unknown_name_message("system", "model", ["mode", "model4", "model5"])
+    assert "did you mean 'model4'" in said

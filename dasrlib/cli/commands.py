@@ -194,6 +194,8 @@ def evaluate(
     overwrite: Overwrite = False,
 ) -> None:
     """Measure PSNR-Y and SSIM-Y over kernel widths, beside bicubic upsampling (§4.2)."""
+    import math
+
     import torch
 
     from dasrlib import data, evaluation, paper
@@ -213,6 +215,15 @@ def evaluate(
         "bicubic": evaluation.benchmark(evaluation.Bicubic(model.scale), pictures, degradations),
         weights: evaluation.benchmark(model, pictures, degradations, dtype=asked),
     }
+    if out:  # before the first number is printed: a console can fail
+        kept = [
+            # JSON has no infinity, the PSNR of equal pictures.
+            {**asdict(row), "system": name, "psnr": row.psnr if math.isfinite(row.psnr) else None}
+            for name, table in rows.items()
+            for row in table
+        ]
+        with atomic_write(out) as temporary:
+            temporary.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n")
     printed = paper.table2(model.scale)["DASR"].get(images, {})
     count = f"{len(pictures)} picture{'' if len(pictures) == 1 else 's'}"
     typer.echo(f"{images}, {count}, ×{model.scale}: PSNR-Y in dB / SSIM-Y")
@@ -225,10 +236,6 @@ def evaluate(
     if all(width in printed for width in widths):
         cells = (f"{printed[width]:.2f}" for width in widths)
         typer.echo(f"{'DASR, as printed (Table 2)':>28s}" + "".join(f"{c:>16s}" for c in cells))
-    if out:
-        kept = [{**asdict(row), "system": name} for name, table in rows.items() for row in table]
-        with atomic_write(out) as temporary:
-            temporary.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 @data_app.command("list", epilog=example("dasr data list"))

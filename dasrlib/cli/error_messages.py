@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import io
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -15,12 +18,22 @@ def example(text: str) -> str:
 
 
 def report_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Print the errors that an input can cause as one sentence, with exit status 1."""
+    """Print the errors that an input can cause as one sentence, with exit status 1.
+
+    A ~ in a path is the home folder, also where a shell leaves it (--out=~/x).
+    """
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):  # a pipe of Windows has no σ: print "?" for it
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        given = {
+            name: value.expanduser() if isinstance(value, Path) else value
+            for name, value in kwargs.items()
+        }
         try:
-            return command(*args, **kwargs)
+            return command(*args, **given)
         except typer.Exit:  # a subclass of RuntimeError, but not an error
             raise
         except (ValueError, OSError, RuntimeError, FloatingPointError) as error:

@@ -55,7 +55,10 @@ def degradation_lab(images: Sequence[tuple[str, Tensor]]) -> InteractiveFigure:
     the spectrum before and after, and the equation with the current numbers (§3.1).
 
     images: (name, (3, H, W) in [0, 1]) pairs to choose from; their middle 256×256 pixels are shown.
+    Raises ValueError without any.
     """
+    if not images:
+        raise ValueError("expected at least one picture to degrade, got none")
     pictures = {name: centre_crop(image, SIZE) for name, image in images}
     controls = DegradationControls(list(pictures))
     formula, shown = ipw.HTMLMath(), ipw.HTML()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ from dasrlib import (
     weights,
 )
 from dasrlib.cli import app
+from dasrlib.records.run_record import Measurement
 
 WEIGHTS = "laptop/model4-x4-iso"
 
@@ -538,3 +540,49 @@ def test_a_real_process_ends_with_status_1_and_one_line(tmp_path):
     assert ended.stderr.startswith("dasr: ")
     assert len(ended.stderr.splitlines()) == 1
     assert "gone.png" in ended.stderr
+
+
+def test_a_console_without_greek_letters_loses_nothing(tmp_path, photo):
+    """As a pipe of Windows is; σ and − are not in its code page."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    photo.rename(folder / "photo.png")
+    words = ["evaluate", "--images", folder, "--sigma", "1.2", "--out", tmp_path / "rows.json"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "dasrlib.cli", *map(str, words)],
+        capture_output=True,
+        timeout=300,
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert b"?" in ended.stdout.splitlines()[2]  # in place of σ
+    assert len(json.loads((tmp_path / "rows.json").read_text())) == 2
+
+
+def test_a_tilde_is_the_home_folder_where_the_shell_leaves_it(tmp_path, photo, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    dasr("degrade", photo, "~/small.webp")
+    assert (tmp_path / "small.webp").is_file()
+    (tmp_path / "small.webp").unlink()
+    dasr("evaluate", "--images", tmp_path, "--sigma", 0, "--out=~/rows.json")
+    assert (tmp_path / "rows.json").is_file()
+
+
+def test_rows_of_equal_pictures_are_valid_json(tmp_path, photo, monkeypatch):
+    def equal(system: evaluation.System, *_: object, **__: object) -> list[Measurement]:
+        return [Measurement(system.name, "a", 0.0, float("inf"), 1.0, 0, 0.1)]
+
+    monkeypatch.setattr(evaluation, "benchmark", equal)
+    dasr("evaluate", "--sigma", 0, "--out", tmp_path / "rows.json")
+    text = (tmp_path / "rows.json").read_text()
+    rows = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert [row["psnr"] for row in rows] == [None, None]
+
+
+def test_a_picture_that_is_too_small_is_named(tmp_path, photo):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    photo.rename(folder / "photo.png")
+    data.save_image(torch.rand(3, 9, 20), folder / "stamp.png")
+    assert "the picture stamp: " in dasr("evaluate", "--images", folder, "--sigma", 1.2, code=1)

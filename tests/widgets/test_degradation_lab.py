@@ -124,3 +124,8 @@ def test_of_quick_moves_the_first_and_the_last_are_answered():
     assert answers[0] == 1
     assert answers[-1] == 5
     assert len(answers) < 5
+
+
+def test_a_lab_needs_a_picture():
+    with pytest.raises(ValueError, match="at least one picture to degrade"):
+        widgets.degradation_lab([])
