@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dasrlib import data, evaluation, paper, weights
-from dasrlib.data import Pictures
-from dasrlib.degradation import Degradations, DegradationSpace
+import torch
+
+from dasrlib import data, estimates, evaluation, paper, weights
+from dasrlib.data import Pictures, crop_to_multiple
+from dasrlib.degradation import Degradations, DegradationSpace, degrade
 from dasrlib.studies.real_pictures import NETWORKS
 
 TEST_SET = "Set14"
 WIDTHS = (3.0, 3.5, 4.0, *paper.UNSEEN_SIGMAS)  # HR pixels
 NOISES = (15.0, 20.0, 25.0, 30.0)  # 0..255 scale
 SIGMA = 1.2  # of the noisy and of the clean pictures, HR pixels
-NOT_WORSE = 0.3  # dB that a network for photographs may lose on clean pictures
+NOT_WORSE = 0.3  # dB that may be lost on clean pictures against the isotropic network
 
 Rows = dict[str, dict[str, dict[str, float]]]  # system, degradation, picture: dB
 
@@ -38,6 +40,16 @@ def mean(values: Mapping[str, float]) -> float:
     return sum(values.values()) / len(values)
 
 
+def chosen_weights(pictures: Pictures, degradation: Degradations) -> dict[str, str]:
+    """The weights that `dasr upscale` takes by itself for each degraded picture (§4.4)."""
+    found = {}
+    for name, picture in pictures:
+        hr = crop_to_multiple(picture, degradation.scale)
+        lr = degrade(hr[None], degradation, torch.Generator().manual_seed(0))[0]
+        found[name] = estimates.fitting_weights(estimates.read(lr))
+    return found
+
+
 def reproduce() -> dict[str, Any]:
     """Widths and noise levels in and beyond the training's range, and clean pictures (§4.4)."""
     pictures, scale = data.images(TEST_SET), 4
@@ -48,7 +60,11 @@ def reproduce() -> dict[str, Any]:
     noisy = {level: Degradations.isotropic(SIGMA, scale, level) for level in NOISES}
     trained_on_noise = {name: systems[name] for name in ("bicubic", tilted, photo)}
     clean = measure(systems, pictures, evaluation.isotropic_degradations(scale, [SIGMA]))
-    lost = mean(clean[isotropic][f"{SIGMA:g}"]) - mean(clean[photo][f"{SIGMA:g}"])
+    best = clean[isotropic][f"{SIGMA:g}"]
+    lost = {name: mean(best) - mean(clean[name][f"{SIGMA:g}"]) for name in NETWORKS}
+    chosen = chosen_weights(pictures, Degradations.isotropic(SIGMA, scale))
+    by_choice = {name: clean[taken][f"{SIGMA:g}"][name] for name, taken in chosen.items()}
+    lost["dasr upscale"] = mean(best) - mean(by_choice)
     return {
         "dataset": TEST_SET,
         "width": {
@@ -58,6 +74,6 @@ def reproduce() -> dict[str, Any]:
         "noise": {"rows": measure(trained_on_noise, pictures, noisy), "trained": seen.noise},
         "sigma": SIGMA,
         "clean": clean,
-        "lost": round(lost, 3),
-        "holds": lost <= NOT_WORSE,
+        "chosen": chosen,
+        "lost": {name: round(value, 3) for name, value in lost.items()},
     }

@@ -6,10 +6,10 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from dasrlib import data
+from dasrlib import data, figures, probes, weights
 from dasrlib.plots import representation as draw
 from dasrlib.studies import general_degradations as study
-from dasrlib.studies.probe_set import ANGLES, NOISES
+from dasrlib.studies.probe_set import ANGLES, NOISES, ask
 
 
 class Reads:
@@ -54,3 +54,20 @@ def test_angles_have_no_r2(grey):
     found = study.maps("kernel", grey, {"blind": Reads(True)})
     assert "r2" not in found["maps"]["blind"]
     assert found["labels"][0] == "θ = 0°"
+
+
+@pytest.mark.parametrize("unknown", ["kernel", "noise"])
+def test_a_stored_accuracy_comes_out_again(unknown):
+    if data.available()["B100"] is None:
+        pytest.skip("B100 is not on this machine")
+    stored = figures.read("general-kernels" if unknown == "kernel" else "general-noise").data
+    pictures = data.images("B100", limit=study.FEW)
+    assert [name for name, _ in pictures] == stored["few"]["pictures"]
+    asked = ask(pictures, study.degradations(unknown))
+    title, accuracy = list(stored["few"]["knn"].items())[-1]
+    again = probes.knn_accuracy(
+        asked.vectors(weights.load(study.WEIGHTS[0]).represent), asked.labels, asked.owners
+    )
+    # Another processor's float32 may move one of the 40 points to another neighbour.
+    assert again == pytest.approx(accuracy, abs=1.5 / 40), title
+    assert set(stored["maps"]) == set(study.encoders())
