@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 from torch import Tensor
 
 from dasrlib.records.atomic_write import atomic_write, check_writable
@@ -25,9 +27,10 @@ SAVE_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "WEBP": {"lo
 def load_image(path: str | Path) -> Tensor:
     """Read one picture as float32 RGB in [0, 1], (3, H, W).
 
-    Grey is repeated to three channels, 16-bit grey read in full, transparency composited over white
-    and a camera's rotation mark (EXIF) applied. Raises ValueError for a file that is not a whole
-    picture of 8 or 16 bits per channel.
+    Grey is repeated to three channels, grey of up to 16 bits is read in full, transparency is
+    composited over white, a camera's rotation mark (EXIF) is applied, and colours of another
+    profile become those of sRGB. A broken profile is ignored, with a warning. Raises ValueError for
+    a file that is not a whole picture of 8 to 16 bits per channel.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -35,14 +38,17 @@ def load_image(path: str | Path) -> Tensor:
     unreadable = (OSError, EOFError, SyntaxError, ValueError, struct.error, zlib.error)
     try:
         with Image.open(path) as opened:
+            depth = _depth(opened, path)
             picture = ImageOps.exif_transpose(opened)  # a copy: all pixels are read here
+    except _UnusualDepth:
+        raise
     except (*unreadable, Image.DecompressionBombError) as error:
         kinds = ", ".join(sorted(set(FORMATS.values())))
         raise ValueError(
             f"{path} cannot be read as a picture ({type(error).__name__}): expected a whole file "
             f"of {kinds}"
         ) from error
-    return _rgb(picture, path)
+    return _rgb(_to_srgb(picture, path), path, *depth)
 
 
 def load_image_uint8(path: str | Path) -> Tensor:
@@ -89,14 +95,59 @@ def save_image(image: Tensor, path: str | Path) -> None:
         picture.save(temporary, format=kind, **SAVE_OPTIONS.get(kind, {}))
 
 
-def _rgb(picture: Image.Image, path: Path) -> Tensor:
+class _UnusualDepth(ValueError):
+    """A TIFF whose values Pillow would read wrongly."""
+
+
+def _depth(picture: Image.Image, path: Path) -> tuple[int, bool]:
+    """The largest value of deep grey, and whether its zero is white; refuses what is read wrongly.
+
+    Pillow inverts white-is-zero pictures of 8 bits itself, and knows no deep planes or signs.
+    """
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return 65535, False
+    tags = picture.tag_v2
+    bits = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    if bits > 8 and tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) != 1:
+        raise _UnusualDepth(
+            f"{path} stores its {bits}-bit channels plane by plane, which is not supported: save "
+            "it with interleaved channels or with 8 bits"
+        )
+    if bits <= 16 and set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))) & {2}:
+        raise _UnusualDepth(f"{path} holds signed values, expected 0 for the darkest level")
+    zero_is_white = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+    return 2 ** min(bits, 16) - 1 if bits > 8 else 65535, zero_is_white
+
+
+def _to_srgb(picture: Image.Image, path: Path) -> Image.Image:
+    """The picture in the colours of sRGB, which a picture without a profile has already."""
+    profile = picture.info.get("icc_profile")
+    if not profile or picture.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return picture
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(given).lower():
+            return picture
+        srgb = ImageCms.createProfile("sRGB")
+        mode = "RGBA" if picture.mode == "RGBA" else "RGB"
+        converted = ImageCms.profileToProfile(picture, given, srgb, outputMode=mode)
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        warnings.warn(f"{path}: its colour profile is ignored ({error})", stacklevel=3)
+        return picture
+    return picture if converted is None else converted
+
+
+def _rgb(picture: Image.Image, path: Path, largest: int, zero_is_white: bool) -> Tensor:
     """What Pillow read from the file, as `load_image` returns it."""
     if picture.mode == "F":
         raise ValueError(f"{path} holds floating point values, expected 8 or 16 bits per channel")
     if picture.mode.startswith("I"):  # "I;16", or "I" where a format has no narrower name for it
-        grey = torch.from_numpy(np.asarray(picture).astype(np.float32)) / 65535
-        if grey.min() < 0 or grey.max() > 1:
+        values = torch.from_numpy(np.asarray(picture).astype(np.float32))
+        if values.min() < 0 or values.max() > largest:
             raise ValueError(f"{path} holds 32-bit values, expected 8 or 16 bits per channel")
+        grey = 1 - values / largest if zero_is_white else values / largest
+        if isinstance(picture.info.get("transparency"), int):  # this level is transparent (PNG)
+            grey = grey.where(values != picture.info["transparency"], 1)
         return grey.repeat(3, 1, 1)
     transparent = picture.has_transparency_data
     pixels = np.asarray(picture.convert("RGBA" if transparent else "RGB"))
