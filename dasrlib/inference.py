@@ -78,7 +78,7 @@ def upscale(
 ) -> Tensor:
     """Upscale a picture by a blind network, which encodes the degradation itself (§3.2).
 
-    All tiles get the same representation, the mean of theirs.
+    All tiles get the same representation, the mean of theirs. A grey picture stays grey.
 
     Args:
         image: a file, or (3, H, W) in [0, 1], each side at least 3 pixels.
@@ -185,11 +185,15 @@ def _steps(
     share = torch.tensor(areas, device=device) / sum(areas)
     representation = (share[:, None] * torch.cat(vectors)).sum(0, keepdim=True)
 
+    is_grey = bool((lr == lr[:1]).all())
     left = list(boxes)
     while left:
         y, x = left.pop(0 if priority_point is None else _nearest(left, *priority_point()))
         sr = computed(model, read(y, x), None, representation)[0]
-        own = quantise(sr[:, y.own_part_in_tile(s), x.own_part_in_tile(s)]).cpu()
+        own = sr[:, y.own_part_in_tile(s), x.own_part_in_tile(s)]
+        if is_grey:  # the network was trained on colours, and adds some
+            own = own.mean(dim=0, keepdim=True).expand(3, -1, -1)
+        own = quantise(own).cpu()
         done = 1.0 - (1.0 - ENCODER_TIME_SHARE) * len(left) / len(boxes)
         yield TileStep(done, y.own_part_in_picture(s), x.own_part_in_picture(s), own)
 

@@ -298,3 +298,15 @@ def test_model_5_is_refused():
 def test_unknown_weights_suggest_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'laptop/model4-x4-iso'"):
         inference.upscale(picture(8, 8), "laptop/model4-x4-is")
+
+
+@pytest.mark.parametrize("tile", [None, 32])
+def test_grey_stays_grey(tile):
+    rows, columns = torch.meshgrid(torch.arange(48), torch.arange(64), indexing="ij")
+    chequers = ((rows // 3 + columns // 3) % 2).float().expand(3, -1, -1)
+    sr = inference.upscale(chequers, DEFAULT_WEIGHTS, tile=tile)
+    assert torch.equal(sr, sr[:1].expand(3, -1, -1))
+    coloured = chequers.clone()
+    coloured[0, 0, 0] = 0.5
+    sr = inference.upscale(coloured, DEFAULT_WEIGHTS, tile=tile)
+    assert not torch.equal(sr, sr[:1].expand(3, -1, -1))
