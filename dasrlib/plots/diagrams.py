@@ -52,8 +52,8 @@ def series() -> Figure:
         (7.9, 1.0, "real photographs", "08"),
         (6.2, 0.0, "the convolution,\nmade fast", "09"),
     )
-    arrows = ((0, 1), (1, 2), (2, 4), (2, 3), (3, 4), (4, 5), (6, 4), (5, 7))
-    arrows += ((7, 8), (8, 9), (4, 10))
+    method = ((0, 1), (1, 2), (2, 4), (2, 3), (3, 4), (4, 5), (6, 4))
+    arrows = (*method, (5, 7), (7, 8), (8, 9), (4, 10))
     return flow(boxes, arrows, (12, 3.6))
 
 
