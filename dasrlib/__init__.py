@@ -27,9 +27,9 @@ inference                00        one picture in, one picture out, any size
 training        §4.1     04        a run, its step, its patches
 plots                    all       a figure from its data
 figures                  all       ``figures/NAME.png`` beside ``figures/NAME.json``
-studies         §4.2     05        the experiments, one file each
+studies         §4       05-08     the experiments, one file each
 bench                    09        this machine, measured beside the authors' way
-widgets                  00-05     the interactive demos
+widgets                  00-08     the interactive demos
 book                               what turns a checkout into the published book
 cli                                the console: ``dasr``
 ==============  =======  ========  ===============================================================

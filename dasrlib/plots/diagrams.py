@@ -48,9 +48,13 @@ def series() -> Figure:
         (6.2, 1.0, "SR picture", ""),
         (4.6, 2.0, "training:\nSR against HR", "04"),
         (6.2, 2.0, "ablation: the\nvalue of each part", "05"),
+        (7.9, 2.0, "tilted kernels\nand noise", "07"),
+        (7.9, 1.0, "real photographs", "08"),
+        (6.2, 0.0, "the convolution,\nmade fast", "09"),
     )
-    arrows = ((0, 1), (1, 2), (2, 4), (2, 3), (3, 4), (4, 5), (6, 4), (5, 7))
-    return flow(boxes, arrows, (10, 3.6))
+    method = ((0, 1), (1, 2), (2, 4), (2, 3), (3, 4), (4, 5), (6, 4))
+    arrows = (*method, (5, 7), (7, 8), (8, 9), (4, 10))
+    return flow(boxes, arrows, (12, 3.6))
 
 
 def da_convolution() -> Figure:

@@ -19,6 +19,8 @@ from dasrlib.widgets.point_map.widget import ScatterView
 
 MODEL = "laptop/model4-x4-iso"
 WIDTHS = (0.2, 2.0, 4.0)
+ROUND = {f"σ = {width:g}": Degradations.isotropic(width, 4) for width in WIDTHS}
+NOISES = {f"noise {n:g}": Degradations.anisotropic(2.0, 1.0, 0.5, 4, n) for n in (0.0, 20.0)}
 
 
 def texture(seed: int, height: int = 96, width: int = 100) -> torch.Tensor:
@@ -44,7 +46,7 @@ def model() -> network.BlindSR:
 
 @pytest.fixture(scope="module")
 def space(model) -> RepresentationSpace:
-    return RepresentationSpace(model, ReferenceSet(PICTURES, WIDTHS, 4))
+    return RepresentationSpace(model, ReferenceSet(PICTURES, ROUND))
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def test_more_blur_lies_to_the_right_whatever_sign_the_components_have(model, mo
     represent = model.represent
     # PCA fixes the signs of its components, not those of the places on them.
     monkeypatch.setattr(model, "represent", lambda *given: sign * represent(*given))
-    space = RepresentationSpace(model, ReferenceSet(PICTURES, WIDTHS, 4))
+    space = RepresentationSpace(model, ReferenceSet(PICTURES, ROUND))
     across = space.pca.transform(space.vectors)[:, 0].reshape(-1, len(WIDTHS)).mean(axis=0)
     assert across[0] < across[-1]
 
@@ -224,6 +226,28 @@ def test_in_tsne_the_point_stands_between_its_neighbours_and_it_is_said(the_map,
     np.testing.assert_allclose(drawing.moving, expected, atol=room)
 
 
+def test_the_clusters_are_the_degradations_that_are_named(model):
+    frame = widgets.representation_map(PICTURES, MODEL, NOISES)
+    [drawing] = drawings(frame)
+    assert [cluster["name"] for cluster in drawing.clusters] == [*NOISES]
+    assert drawing.texts[:3] == ["picture 0, noise 0", "picture 0, noise 20", "picture 1, noise 0"]
+    control(frame, "kernel").value = "anisotropic"
+    control(frame, "noise, of 255").value = 20.0
+    assert "4 at noise 20" in words(frame)
+    assert "σ" not in words(frame)  # no width to read: all clusters have one
+
+
+def test_a_noisy_point_is_the_square_that_a_click_shows(model):
+    reference = ReferenceSet(PICTURES, NOISES)
+    space = RepresentationSpace(model, reference)
+    with torch.inference_mode():
+        again = model.represent(reference.lr(3)[None]).double().numpy()
+    np.testing.assert_allclose(space.vectors[3:4], again)
+    flat = [(name, torch.full((3, 32, 32), 0.5)) for name, _ in PICTURES]
+    same = ReferenceSet(flat, NOISES)
+    assert not torch.equal(same.lr(1), same.lr(3))  # two pictures, one degradation: own noise
+
+
 def test_several_models_move_together(the_map):
     both = widgets.representation_map(PICTURES, ["laptop/model1-x4-iso", MODEL])
     one, four = drawings(both)
@@ -288,11 +312,12 @@ def test_without_a_kernel_there_is_the_first_frame(the_map):
 
 def test_the_points_are_the_middles_of_at_most_30_pictures_spread_evenly():
     small = texture(1)
-    few = ReferenceSet([("wide", texture(0, 300, 400)), ("small", small)], WIDTHS, 4)
+    few = ReferenceSet([("wide", texture(0, 300, 400)), ("small", small)], ROUND)
     assert few.names == ["wide"] * 3 + ["small"] * 3
-    assert few.widths == [*WIDTHS] * 2
+    assert few.labels == ["σ = 0.2", "σ = 2", "σ = 4"] * 2
+    assert few.widths == pytest.approx([*WIDTHS] * 2)
     assert [few.lr(i).shape[-1] for i in range(6)] == [64] * 3 + [25] * 3
-    many = ReferenceSet([(str(i), small[:, :48, :48]) for i in range(60)], WIDTHS, 4)
+    many = ReferenceSet([(str(i), small[:, :48, :48]) for i in range(60)], ROUND)
     assert many.names[::3] == [str(i) for i in range(0, 60, 2)]
 
 
@@ -303,6 +328,9 @@ def test_the_points_are_the_middles_of_at_most_30_pictures_spread_evenly():
         ((PICTURES, "laptop/modle4-x4-iso"), "did you mean 'laptop/model4-x4-iso'"),
         ((PICTURES[:2], MODEL), "3 pictures .* got 2"),
         ((PICTURES, [MODEL, network.build("model4", 2, "smoke")]), r"scale, got \[2, 4\]"),
+        ((PICTURES, MODEL, {"one": NOISES["noise 0"]}), "2 to 6 degradations, got 1"),
+        ((PICTURES, MODEL, NOISES | {"x": Degradations.isotropic(1, 2)}), "'x' holds 1 for ×2"),
+        ((PICTURES, MODEL, NOISES | {"x": Degradations.isotropic([1, 2], 4)}), "'x' holds 2"),
     ],
 )
 def test_what_cannot_be_mapped_is_refused_in_a_sentence(arguments, message):

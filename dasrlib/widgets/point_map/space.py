@@ -1,8 +1,8 @@
-"""§4.2 Known degradations in the space of representations, and a new picture among them."""
+"""§4.2, §4.3 Known degradations in the space of representations, and a new picture among them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -14,42 +14,46 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from dasrlib import evaluation, probes
+from dasrlib import probes
 from dasrlib.data import centre_crop, crop_to_multiple
-from dasrlib.degradation import degrade
+from dasrlib.degradation import Degradations, degrade
 from dasrlib.network import BlindSR
 from dasrlib.widgets.base.degradation_controls import SIZE
 
-SQUARES = 30  # of 256×256 HR pixels, each under every width: one to three seconds of encoding
+SQUARES = 30  # of 256×256 HR pixels, each under four degradations: 1 to 3 s of encoding
 NEAREST = 5  # neighbours, as in probes.knn_accuracy
 
 Pictures = Sequence[tuple[str, Tensor]]
 
 
 class ReferenceSet:
-    """The points that all maps of a widget share: squares, each under every width, in this order.
+    """The points that all maps of a widget share: squares, each under every degradation, in this
+    order.
 
     The squares are the middles of at most 30 of the pictures, spread evenly over them.
+    degradations: one each, of one scale, by name.
     """
 
-    def __init__(self, images: Pictures, widths: Sequence[float], scale: int) -> None:
+    def __init__(self, images: Pictures, degradations: Mapping[str, Degradations]) -> None:
+        self.degradations, self.levels = dict(degradations), list(degradations)
+        (scale,) = {degradation.scale for degradation in degradations.values()}
         count = min(SQUARES, len(images))
         chosen = (images[i * len(images) // count] for i in range(count))
         self.squares = [
             (name, crop_to_multiple(centre_crop(image, SIZE), scale)) for name, image in chosen
         ]
-        self.degradations = evaluation.isotropic_degradations(scale, widths)
-        self.levels = list(self.degradations)
         self.names = [name for name, _ in self.squares for _ in self.levels]
-        self.widths = self.levels * count
+        self.labels = self.levels * count
+        self.widths = [self.degradations[label].lambda1.item() for label in self.labels]
 
     def lr(self, index: int) -> Tensor:
-        """The degraded square of a point, (3, H/s, W/s)."""
-        hr = self.squares[index // len(self.levels)][1]
-        return degrade(hr[None], self.degradations[self.widths[index]], backend="fast")[0]
+        """The degraded square of a point, (3, H/s, W/s); every point has noise of its own."""
+        hr, noise = self.squares[index // len(self.levels)][1], torch.Generator()
+        degradation = self.degradations[self.labels[index]]
+        return degrade(hr[None], degradation, noise.manual_seed(index), "fast")[0]
 
     def text(self, index: int) -> str:
-        return f"{self.names[index]}, σ = {self.widths[index]:g}"
+        return f"{self.names[index]}, {self.labels[index]}"
 
 
 class RepresentationSpace:
@@ -57,12 +61,13 @@ class RepresentationSpace:
 
     def __init__(self, model: BlindSR, reference: ReferenceSet) -> None:
         self.model, self.reference = model, reference
-        found, _, _ = evaluation.representations(model, reference.squares, reference.degradations)
-        by_width = found.double().numpy().reshape(len(reference.levels), -1, found.shape[-1])
-        self.vectors = by_width.swapaxes(0, 1).reshape(-1, found.shape[-1])  # (N, 256)
+        points = range(len(reference.names))
+        # (N, 256)
+        self.vectors = np.concatenate([self.represent(reference.lr(i)[None]) for i in points])
         self.pca = PCA(2, svd_solver="full").fit(self.vectors)
-        # The sign of a component is arbitrary: here more blur lies to the right.
-        if np.corrcoef(self.pca.transform(self.vectors)[:, 0], reference.widths)[0, 1] < 0:
+        # The sign of a component is arbitrary: here the last degradation lies to the right.
+        order = [reference.levels.index(label) for label in reference.labels]
+        if np.corrcoef(self.pca.transform(self.vectors)[:, 0], order)[0, 1] < 0:
             self.pca.components_[0] *= -1
         self.units = StandardScaler().fit(self.vectors)  # distances as in probes.knn_accuracy
         self._ridge = lru_cache(None)(self._fit_ridge)
@@ -77,7 +82,7 @@ class RepresentationSpace:
         return probes.tsne(self.vectors, perplexity=min(30, len(self.vectors) // 4))
 
     def others(self, name: str) -> NDArray[np.intp]:
-        """Indices of the other pictures: a picture matches itself by its content, not its blur."""
+        """Indices of the other pictures: a picture matches itself by its content."""
         return np.flatnonzero(np.asarray(self.reference.names) != name)
 
     def nearest(self, vector: NDArray[np.float64], name: str) -> tuple[Any, Any]:
@@ -103,7 +108,7 @@ class RepresentationSpace:
         )
 
     def read_width(self, vector: NDArray[np.float64], name: str) -> float:
-        """σ in HR pixels, read by the ridge regression that was fitted on other pictures."""
+        """λ1 in HR pixels, read by the ridge regression that was fitted on other pictures."""
         # All pictures outside the reference have the same others.
         known = name if name in self.reference.names else ""
         return float(self._ridge(known).predict(vector)[0])

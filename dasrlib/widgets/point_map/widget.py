@@ -1,10 +1,10 @@
-"""§4.2 The representation map: known degradations as clusters, and your picture among them."""
+"""§4.2, §4.3 The representation map: known degradations as clusters, your picture among them."""
 
 from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dasrlib.data import centre_crop, crop_to_multiple
-from dasrlib.degradation import degrade
+from dasrlib.degradation import Degradations, degrade
 from dasrlib.network import BlindSR
 from dasrlib.plots.style import MARKERS, PALETTE
 from dasrlib.systems import DEFAULT_WEIGHTS
@@ -60,15 +60,15 @@ class ScatterView(anywidget.AnyWidget):
 class MapPanel:
     """One model's map: its drawing, the words below it, and where the moving point has been."""
 
-    def __init__(self, title: str, space: RepresentationSpace) -> None:
-        self.space, reference = space, space.reference
+    def __init__(self, title: str, space: RepresentationSpace, reads_width: bool) -> None:
+        self.space, self.reads_width, reference = space, reads_width, space.reference
         self.layout, self.name = "", ""
         shades = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(reference.levels)))
         self.drawing = ScatterView(
             title=title,
             clusters=[
-                {"name": f"σ = {w:g}", "colour": to_hex(shade)}
-                for w, shade in zip(reference.levels, shades, strict=True)
+                {"name": level, "colour": to_hex(shade)}
+                for level, shade in zip(reference.levels, shades, strict=True)
             ],
             texts=[reference.text(i) for i in range(len(reference.names))],
         )
@@ -103,14 +103,14 @@ class MapPanel:
                 self.drawing.trail = [*self.drawing.trail, self.drawing.moving][-TRAIL:]
             self.drawing.moving = place
         near, _ = self.space.nearest(vector, name)
-        counts = Counter(self.space.reference.widths[i] for i in near)
-        nearest = ", ".join(f"{n} at σ = {w:g}" for w, n in counts.most_common())
-        sigma = self.space.read_width(vector, name)
-        self.words.value = (
-            '<div role="status" style="margin:4px;max-width:540px;line-height:1.4">'
-            f"The {len(near)} nearest squares of other pictures: <b>{nearest}</b>. "
-            f"σ predicted by a linear model (ridge): <b>{sigma:.1f}</b>.</div>"
-        )
+        counts = Counter(self.space.reference.labels[i] for i in near)
+        nearest = ", ".join(f"{n} at {label}" for label, n in counts.most_common())
+        words = f"The {len(near)} nearest squares of other pictures: <b>{nearest}</b>."
+        if self.reads_width:
+            sigma = self.space.read_width(vector, name)
+            words += f" σ predicted by a linear model (ridge): <b>{sigma:.1f}</b>."
+        style = "margin:4px;max-width:540px;line-height:1.4"
+        self.words.value = f'<div role="status" style="{style}">{words}</div>'
 
     def still(self) -> Panel:
         """The map as it is, for a page that runs no kernel."""
@@ -145,29 +145,50 @@ def _load_models(weights: Weights | Sequence[Weights]) -> list[tuple[str, BlindS
     return models
 
 
+def _clusters(given: Mapping[str, Degradations] | None, scale: int) -> Mapping[str, Degradations]:
+    """The degradations of the clusters; raises ValueError for what cannot be mapped."""
+    if given is None:
+        return {f"σ = {width:g}": Degradations.isotropic(width, scale) for width in WIDTHS}
+    if not 2 <= len(given) <= len(MARKERS):
+        raise ValueError(f"a map needs 2 to {len(MARKERS)} degradations, got {len(given)}")
+    for name, one in given.items():
+        if len(one) != 1 or one.scale != scale:
+            raise ValueError(
+                f"{name!r} holds {len(one)} for ×{one.scale}: expected one degradation for ×{scale}"
+            )
+    return given
+
+
 def representation_map(
     images: Pictures,
     weights: Weights | Sequence[Weights] = DEFAULT_WEIGHTS,
+    degradations: Mapping[str, Degradations] | None = None,
 ) -> InteractiveFigure:
     """A map of representations of known degradations, and a picture that moves on it as sliders
-    degrade it. A point clicked, or reached with the arrow keys, shows its square (§4.2).
+    degrade it. A point clicked, or reached with the arrow keys, shows its square (§4.2, §4.3).
 
     Args:
         images: three or more (name, (3, H, W) in [0, 1]) pairs. The middle 256×256 pixels of at
-            most 30 of them, each under four widths, are the points of the map; the sliders degrade
-            the picture that is chosen.
+            most 30 of them, each under every degradation, are the points of the map; the sliders
+            degrade the picture that is chosen.
         weights: a name of weights.catalogue(), a file or a BlindSR, or several of them: a map each,
             moved together.
+        degradations: the clusters, two to six, by name; None for four kernel widths.
 
     Raises:
-        ValueError: fewer pictures, Model 5, or models of several scales.
+        ValueError: fewer pictures, Model 5, models of several scales, or degradations that are too
+            few, too many, or of another scale.
     """
     if len({name for name, _ in images}) < 3:
         raise ValueError(f"a map needs 3 pictures of different names or more, got {len(images)}")
     models = _load_models(weights)
     scale = models[0][1].scale
-    reference = ReferenceSet(images, WIDTHS, scale)
-    maps = [MapPanel(title, RepresentationSpace(model, reference)) for title, model in models]
+    known = _clusters(degradations, scale)
+    reference = ReferenceSet(images, known)
+    maps = [
+        MapPanel(title, RepresentationSpace(model, reference), reads_width=degradations is None)
+        for title, model in models
+    ]
     pictures = {name: centre_crop(image, SIZE) for name, image in images}
     controls = DegradationControls(list(pictures), scale)
     layout = buttons("map", [("PCA", "pca"), ("t-SNE", "tsne")], "how it is laid out")
