@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_runs import PICTURES, STAGE1, STAGE2, TINY, started, texture
 
-from dasrlib import paper
+from dasrlib import data, paper
 from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Stage
 from dasrlib.systems import MODELS
@@ -143,3 +143,16 @@ def test_an_anisotropic_noisy_space_trains(tmp_path, clock):
     run = started(tmp_path, clock, space=DegradationSpace.anisotropic(2))
     assert run.train(minutes=4.5, progress=False) is False
     assert run.iteration == 5
+
+
+def test_a_noisy_run_ends_with_a_readout_fitted_on_pictures_in_0_to_1(tmp_path, clock):
+    """Pictures to train on are held as bytes, 0..255."""
+    train = [(name, data.to_uint8(image)) for name, image in PICTURES[0]]
+    space = DegradationSpace.anisotropic(2)
+    run = started(tmp_path, clock, space=space, images=(train, PICTURES[1]))
+    for (_, fitted), (_, image) in zip(run.readout_pictures, PICTURES[0], strict=True):
+        h, w = fitted.shape[-2:]
+        torch.testing.assert_close(fitted, image[:, :h, :w], atol=0.51 / 255, rtol=0)
+    assert run.train()
+    stored = json.loads((tmp_path / "weights.json").read_text())["readout"]
+    assert len(stored["weight"]) == len(stored["error"]) == 2
