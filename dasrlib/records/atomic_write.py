@@ -58,6 +58,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     temporary = _temporary_beside(path)
     try:
         yield temporary
+        with temporary.open("rb") as file:  # on the disk before the name is: a machine may stop
+            os.fsync(file.fileno())
         # mkstemp makes private files; give this one the permissions of any new file.
         umask = os.umask(0)
         os.umask(umask)

@@ -7,14 +7,11 @@ ends where an uncut one does.
 from __future__ import annotations
 
 import json
-import signal
-import threading
 import time
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -31,6 +28,7 @@ from dasrlib.records import provenance
 from dasrlib.records.atomic_write import atomic_write
 from dasrlib.records.run_record import LogRow, Readout, RunRecord
 from dasrlib.representation import ContrastiveLearner, Encoder
+from dasrlib.training.checkpoint import Checkpoints, deferred_interrupt, locked
 from dasrlib.training.cuda_graph import CudaGraphStep
 from dasrlib.training.patches import PatchPairs
 from dasrlib.training.settings import identity, require_same_settings
@@ -45,26 +43,6 @@ READOUT_PICTURES = 60  # training pictures on which the readout is fitted
 def to_float(image: Tensor) -> Tensor:
     """A picture in [0, 1]; training pictures are held as bytes."""
     return image / 255 if image.dtype == torch.uint8 else image
-
-
-@contextmanager
-def deferred_interrupt() -> Iterator[list[int]]:
-    """The first Ctrl-C only fills the list, so that no iteration is cut; a second interrupts."""
-    received: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-
-    def defer(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        signal.signal(signal.SIGINT, before)
-
-    # Only the main thread may handle signals; and a job that ignores Ctrl-C (nohup) goes on so.
-    if threading.current_thread() is threading.main_thread() and callable(before):
-        signal.signal(signal.SIGINT, defer)
-    try:
-        yield received
-    finally:
-        if signal.getsignal(signal.SIGINT) is defer:
-            signal.signal(signal.SIGINT, before)
 
 
 class Run:
@@ -100,7 +78,7 @@ class Run:
         graph: bool = True,
     ) -> None:
         self.folder, self.seed = Path(folder), seed
-        self.checkpoint, self.log_path = self.folder / "checkpoint.pt", self.folder / "log.jsonl"
+        self.checkpoints, self.log_path = Checkpoints(self.folder), self.folder / "log.jsonl"
         self.space = space or DegradationSpace.isotropic(scale)
         chosen = profiles.get(profile) if isinstance(profile, str) else profile
         self.profile = profiles.for_space(chosen, self.space)
@@ -176,17 +154,14 @@ class Run:
             "minutes": self.minutes,
             "losses": self.losses.state(self.iteration),
         }
-        with atomic_write(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+        self.checkpoints.write(state)
 
     def _read_checkpoint(self, asked: torch.dtype | None) -> dict[str, Any] | None:
         """The checkpoint, whose dtype becomes the run's; None where there is none."""
-        if not self.checkpoint.exists():
+        state = self.checkpoints.read(self.device)
+        if state is None:
             return None
-        state: dict[str, Any] = torch.load(
-            self.checkpoint, map_location=self.device, weights_only=True
-        )
-        require_same_settings(self.folder, json.loads(state["identity"]), self.identity)
+        require_same_settings(self.folder, state["identity"], self.identity)
         self.dtype = getattr(torch, state["dtype"].removeprefix("torch."))
         if asked not in (None, self.dtype):
             raise ValueError(
@@ -210,8 +185,16 @@ class Run:
         if not self.log_path.exists():
             return []
         # A line without its end was being written when the machine stopped.
-        whole, _, _ = self.log_path.read_text().rpartition("\n")
-        return [json.loads(line) for line in whole.splitlines()]
+        whole, _, _ = self.log_path.read_text(errors="replace").rpartition("\n")
+        rows: list[LogRow] = []
+        for line in whole.splitlines():
+            try:
+                rows.append(LogRow(**json.loads(line)))
+            except (ValueError, TypeError):
+                continue
+        if skipped := len(whole.splitlines()) - len(rows):
+            warnings.warn(f"{self.log_path}: {skipped} damaged lines are skipped", stacklevel=2)
+        return rows
 
     def _sample_batch(self, batch: int, iteration: int) -> Batch:
         recipe = self.profile.recipe
@@ -240,8 +223,16 @@ class Run:
         """Trains on from where the run is; returns whether it came to its end.
 
         minutes: stop cleanly, with a checkpoint, after this many minutes of this call. An interrupt
-        (Ctrl-C) ends the iteration and leaves a checkpoint; a second one does not wait.
+        (Ctrl-C, or a machine that shuts down) ends the iteration and leaves a checkpoint; a second
+        one does not wait. Raises RuntimeError where another process trains in the folder.
         """
+        with locked(self.folder):
+            return self._train(minutes, progress)
+
+    def _train(self, minutes: float | None, progress: bool) -> bool:
+        finished = self.folder / "weights.json"
+        if self.iteration == self.iterations and finished.exists():
+            return True  # its record is that of the machine that trained it
         # A run that was killed has logged more than its last checkpoint holds.
         kept = [row for row in self.log() if row["iteration"] <= self.iteration]
         with atomic_write(self.log_path) as temporary:

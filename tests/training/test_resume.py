@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,10 +80,10 @@ def test_killed_between_checkpoints_is_uncut(tmp_path, clock, whole, recipe):
     expected = whole(recipe)
     run = started(tmp_path, clock, RECIPES[recipe])
     run.train(minutes=1.5, progress=False)
-    old = run.checkpoint.read_bytes()
+    old = run.checkpoints.path.read_bytes()
     run.train(minutes=5.5, progress=False)
     # A power cut: the log is further than the last checkpoint.
-    run.checkpoint.write_bytes(old)
+    run.checkpoints.path.write_bytes(old)
     last = started(tmp_path, clock, RECIPES[recipe])
     assert last.iteration == 2
     assert last.train(progress=False)
@@ -224,7 +226,7 @@ def test_a_finished_run_stays_finished(tmp_path, clock, whole):
 def test_a_checkpoint_is_whole_or_not_at_all(tmp_path, clock, monkeypatch):
     run = started(tmp_path, clock)
     run.train(minutes=2.5, progress=False)
-    old, beside = run.checkpoint.read_bytes(), sorted(tmp_path.iterdir())
+    old, beside = run.checkpoints.path.read_bytes(), sorted(tmp_path.iterdir())
 
     def breaks(state: object, path: Path) -> None:
         Path(path).write_bytes(b"half of it")
@@ -234,7 +236,7 @@ def test_a_checkpoint_is_whole_or_not_at_all(tmp_path, clock, monkeypatch):
         patched.setattr(training.run.torch, "save", breaks)
         with pytest.raises(OSError, match="no space left"):
             run.train(minutes=1.5, progress=False)
-    assert run.checkpoint.read_bytes() == old
+    assert run.checkpoints.path.read_bytes() == old
     assert sorted(tmp_path.iterdir()) == beside
     assert started(tmp_path, clock).iteration == 3
 
@@ -248,3 +250,116 @@ def test_a_half_written_line_of_the_log_is_no_obstacle(tmp_path, clock, whole):
     assert last.iteration == 4
     assert last.train(progress=False)
     assert_same_end(last, whole("in-batch"))
+
+
+# What a machine does to files
+
+
+def flip_a_bit(content: bytes) -> bytes:
+    """In the middle, where the weights are."""
+    at = len(content) // 2
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+DAMAGES = {
+    "empty": lambda content: b"",
+    "text": lambda content: b"hello world",
+    "half": lambda content: content[: len(content) // 2],
+    "a bit": flip_a_bit,
+    "an archive of nothing": lambda content: b"PK\3\4" + bytes(40),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_said_and_the_one_before_it_is_used(tmp_path, clock, whole, damage):
+    run = started(tmp_path, clock)
+    run.train(minutes=2.5, progress=False)
+    run.train(minutes=2.5, progress=False)
+    path = run.checkpoints.path
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with pytest.warns(
+        UserWarning, match=r"checkpoint\.pt is damaged .*: going on from iteration 3"
+    ):
+        last = started(tmp_path, clock)
+    assert last.train(progress=False)
+    assert_same_end(last, whole("in-batch"))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_alone_is_refused_in_one_sentence(tmp_path, clock, damage):
+    run = started(tmp_path, clock)
+    run.save_checkpoint()
+    path = run.checkpoints.path
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged .*remove it to start anew"):
+        started(tmp_path, clock)
+
+
+def test_another_programs_checkpoint_is_refused(tmp_path, clock):
+    torch.save({"weights": torch.zeros(2)}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged \(KeyError\)"):
+        started(tmp_path, clock)
+
+
+def test_damaged_lines_of_the_log_are_skipped_and_counted(tmp_path, clock):
+    run = started(tmp_path, clock)
+    run.train(minutes=3.5, progress=False)
+    kept = run.log()
+    with run.log_path.open("ab") as file:
+        file.write(b"\xff\xfe\n[1, 2]\n")
+    with pytest.warns(UserWarning, match=r"log\.jsonl: 2 damaged lines are skipped"):
+        assert run.log() == kept
+
+
+def test_a_second_process_in_the_folder_is_refused(tmp_path, clock):
+    run = started(tmp_path, clock)
+    words = (
+        "import sys, pathlib\n"
+        "from dasrlib.training.checkpoint import locked\n"
+        "with locked(pathlib.Path(sys.argv[1])):\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", words, str(tmp_path)]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RuntimeError, match="another process is training in"):
+            run.train(progress=False)
+    finally:
+        other.communicate()
+    assert run.train(progress=False)  # it is free again
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_machine_that_shuts_down_leaves_a_checkpoint(tmp_path, clock, whole, monkeypatch, name):
+    if not hasattr(signal, name):
+        pytest.skip(f"this system has no {name}")
+    run = started(tmp_path, clock)
+    iterate = run.iterate
+
+    def told_to_end():
+        for losses in iterate():
+            if run.iteration == 5:
+                signal.raise_signal(getattr(signal, name))
+            yield losses
+
+    monkeypatch.setattr(run, "iterate", told_to_end)
+    before = signal.getsignal(getattr(signal, name))
+    with pytest.raises(KeyboardInterrupt):
+        run.train(progress=False)
+    assert signal.getsignal(getattr(signal, name)) == before
+    last = started(tmp_path, clock)
+    assert last.iteration == 5
+    assert last.train(progress=False)
+    assert_same_end(last, whole("in-batch"))
+
+
+def test_the_record_of_a_finished_run_is_not_rewritten(tmp_path, clock):
+    started(tmp_path, clock).train(progress=False)
+    written = (tmp_path / "weights.json").read_bytes()
+    again = started(tmp_path, clock)
+    again.provenance = {"device": "another machine"}
+    assert again.train(progress=False)
+    assert (tmp_path / "weights.json").read_bytes() == written

@@ -110,14 +110,14 @@ def test_a_loss_that_is_no_number_stops_with_a_sentence(tmp_path, clock):
     run.train(minutes=1.5, progress=False)
     with torch.no_grad():
         run.model.sr.head.weight[0, 0, 0, 0] = math.nan
-    kept = run.checkpoint.read_bytes()
+    kept = run.checkpoints.path.read_bytes()
     with pytest.raises(FloatingPointError, match=r"the loss is nan at iteration 2.*learning rate"):
         run.train(progress=False)
     assert [record["iteration"] for record in run.log()] == []
     # Nor is it kept where the checkpoint comes before the next line of the log.
     with pytest.raises(FloatingPointError, match=r"the loss is nan at iteration 2"):
         run.save_checkpoint()
-    assert run.checkpoint.read_bytes() == kept
+    assert run.checkpoints.path.read_bytes() == kept
 
 
 @pytest.mark.parametrize("scale", [2, 4])
