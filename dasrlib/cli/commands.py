@@ -157,7 +157,7 @@ def train(
     graph: Annotated[bool, typer.Option(help="On a GPU, train as a CUDA graph.")] = True,
 ) -> None:
     """Train in two stages, with checkpoints (§4.1). Run the same command again to resume."""
-    from dasrlib import data, profiles, training
+    from dasrlib import profiles, training
     from dasrlib.acceleration.devices import describe_dtype, dtype_named
     from dasrlib.degradation import DegradationSpace
 
@@ -168,10 +168,9 @@ def train(
     chosen = profiles.get(profile)
     if iterations is not None:
         chosen = profiles.with_iterations(chosen, iterations)
-    pictures = data.training_images([images], chosen.held_out) if images else None
-    run = training.Run(
-        out, model, chosen, scale, degradations, seed, pictures, dtype=asked, graph=graph
-    )
+    if images:
+        chosen = replace(chosen, data=(images,))
+    run = training.Run(out, model, chosen, scale, degradations, seed, dtype=asked, graph=graph)
     typer.echo(describe_dtype(run.device, run.dtype))
     if run.iteration:
         typer.echo(f"resumed at iteration {run.iteration} of {run.iterations}")

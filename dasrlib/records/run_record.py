@@ -69,13 +69,15 @@ class RunRecord:
     provenance: Mapping[str, object]  # hardware, versions and commit
     log: Sequence[LogRow]
     readout: Readout | None = None  # of a training on noisy pictures
+    pictures: Mapping[str, object] | None = None  # to train on: count, and digest of all pixels
 
     @classmethod
     def read(cls, path: str | Path) -> RunRecord:
         """The record in a json file; raises ValueError where the file holds something else."""
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         names = [part.name for part in fields(cls)]
-        if content.setdefault("readout", None):
+        content = {"readout": None, "pictures": None, **content}  # older records have neither
+        if content["readout"]:
             content["readout"] = Readout(**content["readout"])
         missing = [name for name in names if name not in content]
         if missing:

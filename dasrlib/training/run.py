@@ -31,7 +31,7 @@ from dasrlib.representation import ContrastiveLearner, Encoder
 from dasrlib.training.checkpoint import Checkpoints, deferred_interrupt, locked
 from dasrlib.training.cuda_graph import CudaGraphStep
 from dasrlib.training.patches import PatchPairs
-from dasrlib.training.settings import identity, require_same_settings
+from dasrlib.training.settings import describe_pictures, identity, require_same_settings
 from dasrlib.training.step import Batch, Losses, LossMeter, Step, sample_batch, train_stage
 from dasrlib.training.validation import validation_degradations
 
@@ -115,6 +115,12 @@ class Run:
         self.iteration, self.minutes, self.losses = 0, 0.0, LossMeter(self.device)
 
         train, held_out = images or data.training_images(self.profile.data, self.profile.held_out)
+        self.pictures = describe_pictures(train)
+        if stored and stored.get("pictures", self.pictures) != self.pictures:
+            raise ValueError(
+                f"{self.folder} holds a run on {stored['pictures']['count']} other pictures than "
+                f"these {len(train)}: train on the same ones, or choose another folder"
+            )
         self.patches = PatchPairs(train, self.profile.patch * scale, self.device)
         smallest = 2 * scale + 11  # what SSIM's window needs after shaving
         for name, image in held_out:
@@ -146,6 +152,7 @@ class Run:
         """
         state = {
             "identity": json.dumps(self.identity),
+            "pictures": self.pictures,
             "dtype": str(self.dtype),
             "model": self.model.state_dict(),
             "learner": self.learner.state_dict() if self.learner else None,
@@ -265,6 +272,7 @@ class Run:
             provenance=self.provenance,
             log=self.log(),
             readout=self._readout(),
+            pictures=self.pictures,
         )
         weights.save(self.model, self.folder / "weights.safetensors", record)
         return True

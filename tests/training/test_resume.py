@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import MOCO, RECIPES, STAGE1, STAGE2, TINY, started
+from tiny_runs import MOCO, PICTURES, RECIPES, STAGE1, STAGE2, TINY, started
 
 from dasrlib import training, weights
 from dasrlib.degradation import DegradationSpace
@@ -363,3 +363,18 @@ def test_the_record_of_a_finished_run_is_not_rewritten(tmp_path, clock):
     again.provenance = {"device": "another machine"}
     assert again.train(progress=False)
     assert (tmp_path / "weights.json").read_bytes() == written
+
+
+def test_a_run_goes_on_with_its_own_pictures_alone(tmp_path, clock):
+    run = started(tmp_path, clock)
+    run.train(minutes=2.5, progress=False)
+    changed = [(name, picture.clone()) for name, picture in PICTURES[0]]
+    changed[1][1][0, 0, 0] = 1 - changed[1][1][0, 0, 0]
+    with pytest.raises(ValueError, match="holds a run on 3 other pictures than these 3"):
+        started(tmp_path, clock, images=(changed, PICTURES[1]))
+    with pytest.raises(ValueError, match="holds a run on 3 other pictures than these 2"):
+        started(tmp_path, clock, images=(PICTURES[0][:2], PICTURES[1]))
+    assert started(tmp_path, clock).train(progress=False)
+    record = json.loads((tmp_path / "weights.json").read_text())
+    assert record["pictures"] == run.pictures
+    assert record["pictures"]["count"] == 3
