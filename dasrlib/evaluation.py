@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from dasrlib.data import crop_to_multiple
 from dasrlib.degradation import Degradations, degrade, quantise, resize_bicubic
 from dasrlib.errors import check_pictures
 from dasrlib.network import BlindSR
+from dasrlib.network import System as System
 from dasrlib.paper import check_scale
 from dasrlib.records.run_record import Label, Measurement
 from dasrlib.systems import Needs
@@ -80,17 +81,6 @@ def ssim_y(sr: Tensor, hr: Tensor, shave: int) -> float:
     pictures = y_sr.squeeze(0).numpy(), y_hr.squeeze(0).numpy()
     window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return float(structural_similarity(*pictures, data_range=255, **window))
-
-
-class System(Protocol):
-    """What every system answers. `needs`: what `restore` must be given beside the LR picture."""
-
-    name: str
-    scale: int
-    needs: Needs
-
-    def restore(self, lr: Tensor, degradation: Degradations | None = None) -> Tensor:
-        """LR pictures (B, 3, H, W) in [0, 1] -> SR pictures (B, 3, sH, sW)."""
 
 
 class Bicubic:

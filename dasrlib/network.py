@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,17 @@ from dasrlib.paper import LEAKY_SLOPE, check_scale
 from dasrlib.profiles import Profile, Sizes
 from dasrlib.representation import DIMENSION, Encoder, EncoderInput
 from dasrlib.systems import FULL_METHOD, ModelVariant, Needs, model_variant
+
+
+class System(Protocol):
+    """What every system answers. `needs`: what `restore` must be given beside the LR picture."""
+
+    name: str
+    scale: int
+    needs: Needs
+
+    def restore(self, lr: Tensor, degradation: Degradations | None = None) -> Tensor:
+        """LR pictures (B, 3, H, W) in [0, 1] -> SR pictures (B, 3, sH, sW)."""
 
 
 class DABlock(nn.Module):

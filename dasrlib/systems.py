@@ -65,6 +65,8 @@ SYSTEMS: dict[str, SystemRow] = {
             "model5", "Model 5, non-blind", "Model 5", "#D55E00", "v", "kernel and noise",
             contrastive=False, turn=3, claim="at least as good",
         ),
+        SystemRow("srcnn", "SRCNN", "SRCNN", "#999933", "<"),
+        SystemRow("rcan", "RCAN", "RCAN", "#117733", ">"),
     )
 }  # fmt: skip
 MODELS = {name: row for name, row in SYSTEMS.items() if isinstance(row, ModelVariant)}

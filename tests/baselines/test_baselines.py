@@ -1,0 +1,60 @@
+"""What all baselines share: one door, what they need, odd sizes, and a step of their training."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dasrlib import baselines
+from dasrlib.baselines import NETWORKS
+from dasrlib.degradation import Degradations, DegradationSpace, degrade
+from dasrlib.systems import SYSTEMS
+
+
+def test_every_network_has_a_row():
+    assert set(NETWORKS) <= set(SYSTEMS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("profile", ["smoke", "laptop"])
+def test_an_odd_size_and_a_batch_of_one(name, profile):
+    for scale in (2, 3, 4):
+        network = baselines.build(name, scale, profile).eval()
+        assert (network.name, network.scale, network.needs) == (name, scale, SYSTEMS[name].needs)
+        with torch.inference_mode():
+            sr = network.restore(torch.rand(1, 3, 11, 7), Degradations.isotropic(1.2, scale))
+        s = network.scale
+        assert sr.shape == (1, 3, 11 * s, 7 * s)
+        assert sr.isfinite().all()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_step_of_training_moves_every_weight(name):
+    network = baselines.build(name, 2, "smoke")
+    asked = DegradationSpace.anisotropic(2, noise=25.0)
+    space = network.training_space(asked)
+    assert space.scale == 2
+    generator = torch.Generator().manual_seed(0)
+    hr, degradations = torch.rand(2, 3, 32, 24, generator=generator), space.sample(2, generator)
+    lr = degrade(hr, degradations, generator)
+    optimizer = torch.optim.Adam(network.parameter_groups(1e-3), betas=network.betas)
+    before = {key: value.clone() for key, value in network.named_parameters()}
+    network.train()
+    for loss in network.losses(hr, lr, degradations):
+        assert loss.ndim == 0
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    moved = {k for k, p in network.named_parameters() if not torch.equal(before[k], p)}
+    assert moved == {k for k, p in network.named_parameters() if p.requires_grad}
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="no baseline is named 'rcam': did you mean 'rcan'"):
+        baselines.build("rcam")
+    with pytest.raises(ValueError, match="no profile is named"):
+        baselines.build("rcan", profile="lap-top")
+    with pytest.raises(ValueError, match="scale must be 2, 3 or 4"):
+        baselines.build("rcan", scale=5)
+    with pytest.raises(ValueError, match=r"expected pictures in \[0, 1\]"):
+        baselines.build("srcnn", 2, "smoke").restore(torch.full((1, 3, 8, 8), 200.0))
