@@ -67,6 +67,7 @@ SYSTEMS: dict[str, SystemRow] = {
         ),
         SystemRow("srcnn", "SRCNN", "SRCNN", "#999933", "<"),
         SystemRow("rcan", "RCAN", "RCAN", "#117733", ">"),
+        SystemRow("dncnn", "DnCNN, a denoiser", "DnCNN", "#661100", "P"),
     )
 }  # fmt: skip
 MODELS = {name: row for name, row in SYSTEMS.items() if isinstance(row, ModelVariant)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dasrlib import errors, profiles
-from dasrlib.baselines import rcan, srcnn
+from dasrlib.baselines import dncnn, rcan, srcnn
 from dasrlib.baselines.baseline import Baseline as Baseline
 from dasrlib.degradation import DegradationSpace
 from dasrlib.paper import check_scale
@@ -14,6 +14,7 @@ from dasrlib.paper import check_scale
 NETWORKS: dict[str, Callable[[int, str, DegradationSpace], Baseline]] = {
     "srcnn": lambda scale, profile, space: srcnn.SRCNN(scale, srcnn.SIZES[profile]),
     "rcan": lambda scale, profile, space: rcan.RCAN(scale, rcan.SIZES[profile]),
+    "dncnn": lambda scale, profile, space: dncnn.DnCNN(dncnn.SIZES[profile]),
 }
 
 
@@ -24,7 +25,7 @@ def build(
 
     Args:
         name: such as "rcan"; NETWORKS has them all.
-        scale: 2, 3 or 4.
+        scale: 2, 3 or 4; DnCNN works at the size of LR and is the same for all.
         profile: "smoke", "laptop", "gpu" or "paper"; the last two are full size.
         space: the degradations whose kernels a told network has codes for; by default the
             isotropic ones of the scale.

@@ -28,14 +28,14 @@ class Baseline(nn.Module):
 
     Args:
         name: its row in systems.SYSTEMS.
-        scale: s, 2, 3 or 4.
+        scale: s, 2, 3 or 4; 1 for a denoiser.
     """
 
     betas: tuple[float, float] = paper.ADAM_BETAS
 
     def __init__(self, name: str, scale: int) -> None:
         super().__init__()
-        self.name, self.scale = name, check_scale(scale)
+        self.name, self.scale = name, scale if scale == 1 else check_scale(scale)
         self.needs: Needs = SYSTEMS[name].needs
 
     def restore(self, lr: Tensor, degradation: Degradations | None = None) -> Tensor:

@@ -20,7 +20,8 @@ def test_every_network_has_a_row():
 def test_an_odd_size_and_a_batch_of_one(name, profile):
     for scale in (2, 3, 4):
         network = baselines.build(name, scale, profile).eval()
-        assert (network.name, network.scale, network.needs) == (name, scale, SYSTEMS[name].needs)
+        assert (network.name, network.needs) == (name, SYSTEMS[name].needs)
+        assert network.scale == (1 if name == "dncnn" else scale)
         with torch.inference_mode():
             sr = network.restore(torch.rand(1, 3, 11, 7), Degradations.isotropic(1.2, scale))
         s = network.scale
