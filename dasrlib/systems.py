@@ -68,6 +68,13 @@ SYSTEMS: dict[str, SystemRow] = {
         SystemRow("srcnn", "SRCNN", "SRCNN", "#999933", "<"),
         SystemRow("rcan", "RCAN", "RCAN", "#117733", ">"),
         SystemRow("dncnn", "DnCNN, a denoiser", "DnCNN", "#661100", "P"),
+        SystemRow("srmd", "SRMD, told the kernel and the noise", "SRMD", "#88CCEE", "p",
+                  "kernel and noise"),
+        SystemRow("srmdnf", "SRMDNF, told the kernel", "SRMDNF", "#332288", "h", "kernel"),
+        SystemRow("predictor", "Predictor, of the kernel alone", "Predictor", "#DDCC77", "1"),
+        SystemRow("srmdnf-predicted", "SRMDNF + Predictor", "SRMDNF + P", "#44AA99", "H"),
+        SystemRow("srmdnf-assumed", "SRMDNF, told one kernel for all", "SRMDNF, assumed",
+                  "#AA4499", "8"),
     )
 }  # fmt: skip
 MODELS = {name: row for name, row in SYSTEMS.items() if isinstance(row, ModelVariant)}

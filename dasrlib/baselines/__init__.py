@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dasrlib import errors, profiles
-from dasrlib.baselines import dncnn, rcan, srcnn
+from dasrlib.baselines import dncnn, predictor, rcan, srcnn, srmd
 from dasrlib.baselines.baseline import Baseline as Baseline
+from dasrlib.baselines.told import Assumed as Assumed
+from dasrlib.baselines.told import Denoised as Denoised
+from dasrlib.baselines.told import Predicted as Predicted
 from dasrlib.degradation import DegradationSpace
 from dasrlib.paper import check_scale
 
@@ -15,6 +18,11 @@ NETWORKS: dict[str, Callable[[int, str, DegradationSpace], Baseline]] = {
     "srcnn": lambda scale, profile, space: srcnn.SRCNN(scale, srcnn.SIZES[profile]),
     "rcan": lambda scale, profile, space: rcan.RCAN(scale, rcan.SIZES[profile]),
     "dncnn": lambda scale, profile, space: dncnn.DnCNN(dncnn.SIZES[profile]),
+    "srmd": lambda scale, profile, space: srmd.SRMD(scale, space, srmd.SIZES[profile]),
+    "srmdnf": lambda scale, profile, space: srmd.SRMD(scale, space, srmd.SIZES[profile], False),
+    "predictor": lambda scale, profile, space: predictor.Predictor(
+        scale, space, predictor.SIZES[profile]
+    ),
 }
 
 

@@ -15,6 +15,7 @@ So B and μ are stored with the weights and are never computed anew for trained 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +42,15 @@ def principal_directions(kernels: Tensor, numbers: int, centred: bool = True) ->
     return (basis * largest.sign()).float()
 
 
+# A cached tensor serves inference and training. Autograd refuses tensors made in inference mode.
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)
+def basis_and_mean(space: DegradationSpace, numbers: int) -> tuple[Tensor, Tensor]:
+    """B (numbers, 441) and μ (441,) of the kernels of a space, always the same ones."""
+    drawn = space.sample(DRAWN, torch.Generator().manual_seed(SEED)).kernels.flatten(1)
+    return principal_directions(drawn, numbers), drawn.double().mean(dim=0).float()
+
+
 class KernelCodes(nn.Module):
     """Kernels into codes and back, with the basis as a buffer (see the top of the file).
 
@@ -54,9 +64,9 @@ class KernelCodes(nn.Module):
 
     def __init__(self, space: DegradationSpace, numbers: int) -> None:
         super().__init__()
-        drawn = space.sample(DRAWN, torch.Generator().manual_seed(SEED)).kernels.flatten(1)
-        self.register_buffer("basis", principal_directions(drawn, numbers))
-        self.register_buffer("mean", drawn.double().mean(dim=0).float())
+        basis, mean = basis_and_mean(space, numbers)
+        self.register_buffer("basis", basis.clone())
+        self.register_buffer("mean", mean.clone())
 
     @property
     def numbers(self) -> int:
