@@ -75,6 +75,12 @@ SYSTEMS: dict[str, SystemRow] = {
         SystemRow("srmdnf-predicted", "SRMDNF + Predictor", "SRMDNF + P", "#44AA99", "H"),
         SystemRow("srmdnf-assumed", "SRMDNF, told one kernel for all", "SRMDNF, assumed",
                   "#AA4499", "8"),
+        SystemRow("sftmd", "SFTMD, told the kernel", "SFTMD", "#CC6677", "d", "kernel"),
+        SystemRow("ikc", "IKC", "IKC", "#882255", "*"),
+        SystemRow("dncnn-rcan", "DnCNN + RCAN", "DnCNN + RCAN", "#66A61E", "2"),
+        SystemRow("dncnn-srmdnf-predicted", "DnCNN + SRMDNF + Predictor", "DnCNN + SRMDNF + P",
+                  "#1B9E77", "3"),
+        SystemRow("dncnn-ikc", "DnCNN + IKC", "DnCNN + IKC", "#E7298A", "4"),
     )
 }  # fmt: skip
 MODELS = {name: row for name, row in SYSTEMS.items() if isinstance(row, ModelVariant)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dasrlib import errors, profiles
-from dasrlib.baselines import dncnn, predictor, rcan, srcnn, srmd
+from dasrlib.baselines import dncnn, ikc, predictor, rcan, sftmd, srcnn, srmd
 from dasrlib.baselines.baseline import Baseline as Baseline
 from dasrlib.baselines.told import Assumed as Assumed
 from dasrlib.baselines.told import Denoised as Denoised
@@ -23,6 +23,8 @@ NETWORKS: dict[str, Callable[[int, str, DegradationSpace], Baseline]] = {
     "predictor": lambda scale, profile, space: predictor.Predictor(
         scale, space, predictor.SIZES[profile]
     ),
+    "sftmd": lambda scale, profile, space: sftmd.SFTMD(scale, space, sftmd.SIZES[profile]),
+    "ikc": lambda scale, profile, space: ikc.IKC(scale, space, ikc.SIZES[profile]),
 }
 
 

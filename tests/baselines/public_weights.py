@@ -61,6 +61,6 @@ def image(array):
 
 
 def relative_error(ours, theirs):
-    theirs = torch.as_tensor(np.array(theirs))
+    theirs = theirs if isinstance(theirs, torch.Tensor) else torch.from_numpy(np.array(theirs))
     assert ours.shape == theirs.shape
     return float((ours.detach() - theirs).abs().max() / theirs.abs().max())
