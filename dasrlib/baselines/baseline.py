@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -60,6 +61,12 @@ class Baseline(nn.Module):
     def training_space(self, space: DegradationSpace) -> DegradationSpace:
         """The degradations of its training, where the others are trained on `space`."""
         return space
+
+    def init_as_nearest_neighbour(self) -> None:
+        """For a short schedule, as of DASR: the untrained network repeats every LR pixel.
+
+        RCAN, SRMD and SFTMD have it. The others enlarge by other means, or not at all.
+        """
 
 
 class ToldBaseline(Baseline):
@@ -147,6 +154,40 @@ def upsampler(before: int, after: int, scale: int, *activation: nn.Module) -> li
         layers += activation
         before = after
     return layers
+
+
+COLOURS = torch.arange(3)
+
+
+@torch.no_grad()
+def pass_colours(conv: nn.Module, copies: int = 1, keep: float = 0.0) -> None:
+    """Lets the first three channels through as they are; the others keep their weights.
+
+    copies: how often each stands in the output: s² in front of a pixel shuffle by s, which makes
+    s × s equal pixels of them. keep: the share of their own weights that these outputs keep.
+    """
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
+    middle = conv.kernel_size[0] // 2
+    outputs = torch.arange(3 * copies)
+    conv.weight[outputs] *= keep
+    conv.bias[outputs] *= keep
+    conv.weight[outputs, COLOURS.repeat_interleave(copies), middle, middle] += 1
+
+
+def pass_colours_up(upsampler: nn.Sequential) -> None:
+    """pass_colours for each convolution of an upsampler, for the pixel shuffle behind it."""
+    for conv, shuffle in itertools.pairwise(upsampler):
+        if isinstance(shuffle, nn.PixelShuffle):
+            pass_colours(conv, shuffle.upscale_factor**2)
+
+
+@torch.no_grad()
+def shrink(*layers: nn.Module, factor: float = 0.1) -> None:
+    """Makes weights and biases small, so that a network starts near to what passes beside them."""
+    for layer in layers:
+        for parameter in layer.parameters():
+            parameter.mul_(factor)
 
 
 @torch.no_grad()

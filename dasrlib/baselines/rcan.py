@@ -28,7 +28,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dasrlib import paper
-from dasrlib.baselines.baseline import Baseline, bicubic_alone, by_profile, upsampler
+from dasrlib.baselines.baseline import (
+    Baseline,
+    bicubic_alone,
+    by_profile,
+    pass_colours,
+    pass_colours_up,
+    shrink,
+    upsampler,
+)
 from dasrlib.degradation import Degradations, DegradationSpace
 
 
@@ -117,6 +125,13 @@ class RCAN(Baseline):
     def losses(self, hr: Tensor, lr: Tensor, degradations: Degradations) -> Iterator[Tensor]:
         """L1 on the 0..255 scale; degradations are not read."""
         yield 255 * F.l1_loss(self(lr), hr)
+
+    def init_as_nearest_neighbour(self) -> None:
+        """As DASR's: the untrained network repeats every LR pixel."""
+        pass_colours(self.head)
+        shrink(self.conv)
+        pass_colours_up(self.upsampler)
+        pass_colours(self.last, keep=0.1)
 
     def training_space(self, space: DegradationSpace) -> DegradationSpace:
         """Bicubic reduction alone."""

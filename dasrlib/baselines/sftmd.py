@@ -29,7 +29,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dasrlib.baselines.baseline import ToldBaseline, by_profile, stretched, upsampler
+from dasrlib.baselines.baseline import (
+    ToldBaseline,
+    by_profile,
+    pass_colours,
+    pass_colours_up,
+    shrink,
+    stretched,
+    upsampler,
+)
 from dasrlib.baselines.kernel_codes import KernelCodes
 from dasrlib.baselines.predictor import BETAS, SLOPE
 from dasrlib.degradation import Degradations, DegradationSpace
@@ -130,3 +138,15 @@ class SFTMD(ToldBaseline):
     def losses(self, hr: Tensor, lr: Tensor, degradations: Degradations) -> Iterator[Tensor]:
         """L1, told the truth."""
         yield F.l1_loss(self.restore(lr, degradations), hr)
+
+    def init_as_nearest_neighbour(self) -> None:
+        """As DASR's: the untrained network repeats every LR pixel. LeakyReLU lets colours pass."""
+        for conv in (self.conv1, self.conv2, self.conv3, self.conv):
+            pass_colours(conv)
+        for block in self.blocks:
+            assert isinstance(block, SFTBlock)
+            shrink(block.conv2)
+        # The factor starts at a half, of twice the colours: they are added to themselves.
+        shrink(self.sft.multiply2, self.sft.add2)
+        pass_colours_up(self.upsampler)
+        pass_colours(self.last, keep=0.1)

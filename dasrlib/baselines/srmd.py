@@ -38,6 +38,7 @@ from dasrlib.baselines.baseline import (
     ToldBaseline,
     by_profile,
     orthogonal_init,
+    pass_colours,
     stretched,
     without_noise,
 )
@@ -110,6 +111,13 @@ class SRMD(ToldBaseline):
     def losses(self, hr: Tensor, lr: Tensor, degradations: Degradations) -> Iterator[Tensor]:
         """L1, told the truth."""
         yield F.l1_loss(self.restore(lr, degradations), hr)
+
+    def init_as_nearest_neighbour(self) -> None:
+        """As DASR's: the untrained network repeats every LR pixel. ReLU lets colours pass."""
+        *first, last = (layer for layer in self.layers if isinstance(layer, nn.Conv2d))
+        for conv in first:
+            pass_colours(conv)
+        pass_colours(last, self.scale**2, keep=0.1)
 
     def training_space(self, space: DegradationSpace) -> DegradationSpace:
         """The same kernels and, for SRMD, the same noise; neither knows of JPEG."""

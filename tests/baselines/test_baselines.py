@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from dasrlib import baselines
 from dasrlib.baselines import NETWORKS
@@ -48,6 +49,21 @@ def test_a_step_of_training_moves_every_weight(name):
         optimizer.step()
     moved = {k for k, p in network.named_parameters() if not torch.equal(before[k], p)}
     assert moved == {k for k, p in network.named_parameters() if p.requires_grad}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["rcan", "srmd", "srmdnf", "sftmd"])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_init_as_nearest_neighbour_repeats_pixels(name, scale):
+    network = baselines.build(name, scale, "laptop")
+    lr, degradation = torch.rand(2, 3, 12, 10), Degradations.isotropic(1.2, scale)
+    nearest = F.interpolate(lr, scale_factor=scale, mode="nearest")
+    before = (network.restore(lr, degradation) - nearest).abs().mean()
+    network.init_as_nearest_neighbour()
+    after = (network.restore(lr, degradation) - nearest).abs().mean()
+    # What comes from the other channels starts at a tenth of its size: small, not zero.
+    assert after < 0.06
+    assert after < before / 4
 
 
 def test_refusals():
