@@ -113,7 +113,13 @@ class SRMD(ToldBaseline):
         yield F.l1_loss(self.restore(lr, degradations), hr)
 
     def init_as_nearest_neighbour(self) -> None:
-        """As DASR's: the untrained network repeats every LR pixel. ReLU lets colours pass."""
+        """As DASR's: the untrained network repeats every LR pixel. ReLU lets colours pass.
+
+        The start is orthogonal with gain 1. With KAIR's 0.2 what the code adds begins too small: at
+        laptop size the L1 after 250 iterations was 0.0478 with 0.2, 0.0448 with 1 (×4, σ 0.2 to 4,
+        batches of 8 from 60 pictures of BSDS400, the same ones).
+        """
+        orthogonal_init(self, gain=1.0)
         *first, last = (layer for layer in self.layers if isinstance(layer, nn.Conv2d))
         for conv in first:
             pass_colours(conv)

@@ -8,6 +8,7 @@ import torch
 from dasrlib import baselines, evaluation, network
 from dasrlib.baselines import Assumed, Denoised, Predicted
 from dasrlib.degradation import Degradations, DegradationSpace
+from dasrlib.systems import SYSTEMS
 
 TRUTH = Degradations.isotropic(1.7, 2, noise=12.0)
 
@@ -96,6 +97,14 @@ def test_a_wrapper_holds_its_weights_and_is_measured_like_any_system():
         (row,) = evaluation.benchmark(measured, pictures, {1.2: Degradations.isotropic(1.2, 2)})
         assert row.system == measured.name
     assert not system.training
+
+
+def test_the_papers_rows_have_their_titles():
+    denoiser, srmdnf = build("dncnn"), build("srmdnf")
+    told = Predicted(build("predictor"), srmdnf), Assumed(srmdnf, Degradations.isotropic(1.0, 2))
+    behind = (Denoised(denoiser, inner) for inner in (build("rcan"), told[0], build("ikc")))
+    for system in (*told, *behind):
+        assert SYSTEMS[system.name].needs == system.needs == "nothing"
 
 
 def test_refusals():
