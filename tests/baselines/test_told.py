@@ -50,8 +50,8 @@ def test_predicted_tells_the_code_as_it_is_where_the_basis_is_shared(lr):
 @torch.inference_mode()
 def test_predicted_tells_any_system_that_is_not_blind(lr):
     inner = Recorder()
-    Predicted(build("predictor"), inner, noise=8.0).restore(lr)
-    assert inner.told.noise.tolist() == [8.0]
+    Predicted(build("predictor"), inner, noise=8.0).restore(lr, TRUTH)
+    assert inner.told.noise.tolist() == [8.0]  # and not the truth's 12
     assert inner.told.kernels.shape == (1, 21, 21)
     assert float(inner.told.kernels.sum()) == pytest.approx(1.0)
     oracle = network.build("model5", 2, "smoke").eval()
