@@ -65,7 +65,8 @@ class Baseline(nn.Module):
     def init_as_nearest_neighbour(self) -> None:
         """For a short schedule, as of DASR: the untrained network repeats every LR pixel.
 
-        RCAN, SRMD and SFTMD have it. The others enlarge by other means, or not at all.
+        One whose input has the size of its output gives it back. Nothing, where a network makes no
+        picture.
         """
 
 
@@ -156,23 +157,22 @@ def upsampler(before: int, after: int, scale: int, *activation: nn.Module) -> li
     return layers
 
 
-COLOURS = torch.arange(3)
-
-
 @torch.no_grad()
-def pass_colours(conv: nn.Module, copies: int = 1, keep: float = 0.0) -> None:
-    """Lets the first three channels through as they are; the others keep their weights.
+def pass_colours(conv: nn.Module, copies: int = 1, keep: float = 0.0, channels: int = 3) -> None:
+    """Lets the first channels through as they are; the others keep their weights.
 
     copies: how often each stands in the output: s² in front of a pixel shuffle by s, which makes
     s × s equal pixels of them. keep: the share of their own weights that these outputs keep.
+    channels: three colours, or one for luminance.
     """
     assert isinstance(conv, nn.Conv2d)
     assert conv.bias is not None
     middle = conv.kernel_size[0] // 2
-    outputs = torch.arange(3 * copies)
+    outputs = torch.arange(channels * copies)
+    inputs = torch.arange(channels).repeat_interleave(copies)
     conv.weight[outputs] *= keep
     conv.bias[outputs] *= keep
-    conv.weight[outputs, COLOURS.repeat_interleave(copies), middle, middle] += 1
+    conv.weight[outputs, inputs, middle, middle] += 1
 
 
 def pass_colours_up(upsampler: nn.Sequential) -> None:

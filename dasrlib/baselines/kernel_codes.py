@@ -7,6 +7,11 @@ kernels around their mean μ, the strongest first. The code c is of the kernel i
 subtracted from it, as in IKC (Gu et al., CVPR 2019). SRMD (Zhang et al., CVPR 2018) takes the
 directions without subtracting μ at all, of 15×15 kernels column by column, the strongest last.
 
+How much of a kernel a code holds depends on the space. Of isotropic kernels (σ 0.2 to 4), 10
+numbers give a kernel back to 0.04 % of its norm at worst. Of tilted ones (λ 0.2 to 4), 15 numbers
+miss 10 % on average and 40 % at worst, 10 numbers 16 and 48 %: thin lines at any angle need many
+directions. (300 kernels that the basis was not made from.)
+
 All networks here share one rule, so that the code that one predicts is what another one reads. The
 signs of the directions are arbitrary, and the last ones of isotropic kernels are close to rounding.
 So B and μ are stored with the weights and are never computed anew for trained ones.

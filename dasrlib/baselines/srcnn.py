@@ -25,7 +25,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dasrlib.baselines.baseline import Baseline, bicubic_alone, by_profile
+from dasrlib.baselines.baseline import Baseline, bicubic_alone, by_profile, pass_colours
 from dasrlib.degradation import Degradations, DegradationSpace, resize_bicubic
 
 LAST_LAYER_RATE = 0.1  # of the others' learning rate
@@ -84,6 +84,12 @@ class SRCNN(Baseline):
         first = [*self.conv1.parameters(), *self.conv2.parameters()]
         last = [*self.conv3.parameters()]
         return [{"params": first, "lr": rate}, {"params": last, "lr": LAST_LAYER_RATE * rate}]
+
+    def init_as_nearest_neighbour(self) -> None:
+        """For a short schedule: the untrained network gives back the enlarged picture, nearly."""
+        pass_colours(self.conv1, channels=1)
+        pass_colours(self.conv2, channels=1)
+        pass_colours(self.conv3, keep=0.1, channels=1)
 
     def training_space(self, space: DegradationSpace) -> DegradationSpace:
         """Bicubic reduction alone."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from dasrlib import baselines
 from dasrlib.baselines import NETWORKS
-from dasrlib.degradation import Degradations, DegradationSpace, degrade
+from dasrlib.degradation import Degradations, DegradationSpace, degrade, resize_bicubic
 from dasrlib.systems import SYSTEMS
 
 
@@ -62,6 +62,18 @@ def test_init_as_nearest_neighbour_repeats_pixels(name, scale):
     network.init_as_nearest_neighbour()
     after = (network.restore(lr, degradation) - nearest).abs().mean()
     # What comes from the other channels starts at a tenth of its size: small, not zero.
+    assert after < 0.06
+    assert after < before / 4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["srcnn", "dncnn"])
+def test_a_network_at_the_size_of_its_output_starts_as_a_copy(name):
+    network, lr = baselines.build(name, 2, "laptop").eval(), torch.rand(2, 3, 12, 10)
+    copied = resize_bicubic(lr, network.scale)
+    before = (network.restore(lr) - copied).abs().mean()
+    network.init_as_nearest_neighbour()
+    after = (network.restore(lr) - copied).abs().mean()
     assert after < 0.06
     assert after < before / 4
 
