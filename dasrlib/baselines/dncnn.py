@@ -29,7 +29,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from dasrlib.baselines.baseline import Baseline, bicubic_alone, by_profile, orthogonal_init, shrink
+from dasrlib.baselines.baseline import Baseline, bicubic_alone, by_profile
+from dasrlib.baselines.layers import orthogonal_init, shrink
 from dasrlib.degradation import Degradations, DegradationSpace, degrade
 
 BATCHNORM_EPS = 1e-4

@@ -36,7 +36,8 @@ from torch import Tensor, nn
 
 from dasrlib.acceleration.devices import to_device
 from dasrlib.baselines import predictor, sftmd
-from dasrlib.baselines.baseline import Baseline, by_profile, stretched, without_noise
+from dasrlib.baselines.baseline import Baseline, by_profile, without_noise
+from dasrlib.baselines.layers import stretched
 from dasrlib.baselines.predictor import BETAS, SLOPE, Predictor, PredictorSizes
 from dasrlib.baselines.sftmd import SFTMD, SftmdSizes
 from dasrlib.degradation import Degradations, DegradationSpace

@@ -28,15 +28,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dasrlib import paper
-from dasrlib.baselines.baseline import (
-    Baseline,
-    bicubic_alone,
-    by_profile,
-    pass_colours,
-    pass_colours_up,
-    shrink,
-    upsampler,
-)
+from dasrlib.baselines.baseline import Baseline, bicubic_alone, by_profile
+from dasrlib.baselines.layers import pass_colours, pass_colours_up, shrink, upsampler
 from dasrlib.degradation import Degradations, DegradationSpace
 
 

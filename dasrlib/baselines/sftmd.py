@@ -29,16 +29,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dasrlib.baselines.baseline import (
-    ToldBaseline,
-    by_profile,
-    pass_colours,
-    pass_colours_up,
-    shrink,
-    stretched,
-    upsampler,
-)
+from dasrlib.baselines.baseline import ToldBaseline, by_profile
 from dasrlib.baselines.kernel_codes import KernelCodes
+from dasrlib.baselines.layers import pass_colours, pass_colours_up, shrink, stretched, upsampler
 from dasrlib.baselines.predictor import BETAS, SLOPE
 from dasrlib.degradation import Degradations, DegradationSpace
 

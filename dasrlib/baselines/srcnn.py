@@ -25,7 +25,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dasrlib.baselines.baseline import Baseline, bicubic_alone, by_profile, pass_colours
+from dasrlib.baselines.baseline import Baseline, bicubic_alone, by_profile
+from dasrlib.baselines.layers import pass_colours
 from dasrlib.degradation import Degradations, DegradationSpace, resize_bicubic
 
 LAST_LAYER_RATE = 0.1  # of the others' learning rate

@@ -34,15 +34,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dasrlib.acceleration.devices import to_device
-from dasrlib.baselines.baseline import (
-    ToldBaseline,
-    by_profile,
-    orthogonal_init,
-    pass_colours,
-    stretched,
-    without_noise,
-)
+from dasrlib.baselines.baseline import ToldBaseline, by_profile, without_noise
 from dasrlib.baselines.kernel_codes import KernelCodes
+from dasrlib.baselines.layers import orthogonal_init, pass_colours, stretched
 from dasrlib.degradation import Degradations, DegradationSpace
 
 GAIN = 0.2  # of the orthogonal start
