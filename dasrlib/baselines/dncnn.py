@@ -11,7 +11,7 @@ last one have no BatchNorm. Full size: 20 layers, the blind one, 64 wide: 670,53
 training, 668,227 when BatchNorm is merged into the convolutions, as `merged` does it. (The printed
 count, 652K or 650K, is of 20 layers; the one for a known level has 17.)
 
-Training: ½ Σ |R(y) − (y − x)|², a sum over pixels; Adam at 1e-3, later 1e-4; each patch has a noise
+Training: ½ Σ ‖R(y) − (y − x)‖², a sum over pixels; Adam at 1e-3, later 1e-4; each patch has a noise
 level of its own. Pictures of the original training are neither clipped nor rounded after the noise;
 ours are both, as LR pictures are. They are not blurred: the network must not learn what Table 3
 shows, that a denoiser also changes the blur.
@@ -77,7 +77,7 @@ class DnCNN(Baseline):
         return noisy - self.residual(noisy)
 
     def losses(self, hr: Tensor, lr: Tensor, degradations: Degradations) -> Iterator[Tensor]:
-        """½ Σ |R(y) − (y − x)|²; x: what LR would be without noise."""
+        """½ Σ ‖R(y) − (y − x)‖²; x: what LR would be without noise."""
         clean = degrade(hr, replace(degradations, noise=0 * degradations.noise), backend="fast")
         yield 0.5 * ((self.residual(lr) - (lr - clean)) ** 2).sum()
 

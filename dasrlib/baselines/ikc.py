@@ -14,8 +14,8 @@ layers on the code, stretched; both together go through three 1×1 convolutions;
 LeakyReLUs of slope 0.2 stand between all of them and not after the last. The Corrector has 649,930
 parameters, all three networks 5,315,351 at ×4.
 
-Training: F alone first (see sftmd). Then P and C, with F frozen: one update of P on |c − P(y)|²,
-then seven of C, each on |c − C(x, ĉ)|², whose output is the next ĉ. Adam(0.9, 0.99) at 1e-4, 5,000
+Training: F alone first (see sftmd). Then P and C, with F frozen: one update of P on ‖c − P(y)‖²,
+then seven of C, each on ‖c − C(x, ĉ)‖², whose output is the next ĉ. Adam(0.9, 0.99) at 1e-4, 5,000
 iterations in the released settings.
 
 Its released networks expect LR pictures of their own making, which are half a grey level darker
@@ -141,7 +141,7 @@ class IKC(Baseline):
         return next(itertools.islice(pictures, self.sizes.pictures - 1, None))
 
     def losses(self, hr: Tensor, lr: Tensor, degradations: Degradations) -> Iterator[Tensor]:
-        """|c − P(y)|², then |c − C(x, ĉ)|² for each correction; HR is not read.
+        """‖c − P(y)‖², then ‖c − C(x, ĉ)‖² for each correction; HR is not read.
 
         Each loss has a gradient for P or for C alone. What came out before its update is where the
         next correction starts.

@@ -10,7 +10,7 @@ Six convolutions 5×5, 64 wide, at LR size on [0, 1]; the fourth has stride 2; t
 channels as the code has numbers (see kernel_codes), 10 in IKC. A LeakyReLU of slope 0.2 stands
 after every one, the last included. The mean is over space. 430,730 parameters at every scale.
 
-Training: |ĉ − c|², the mean; Adam(0.9, 0.99) at 1e-4. A code is long for a narrow kernel and short
+Training: ‖ĉ − c‖², the mean; Adam(0.9, 0.99) at 1e-4. A code is long for a narrow kernel and short
 for a wide one: 1.0 at σ 0.2, 0.05 at σ 4. So the loss hardly sees wide kernels.
 
 Gu et al., "Blind super-resolution with iterative kernel correction", CVPR 2019. The DASR authors
@@ -88,7 +88,7 @@ class Predictor(Baseline):
         )
 
     def losses(self, hr: Tensor, lr: Tensor, degradations: Degradations) -> Iterator[Tensor]:
-        """|ĉ − c|², the mean over the numbers; HR is not read."""
+        """‖ĉ − c‖², the mean over the numbers; HR is not read."""
         yield F.mse_loss(self(lr), self.codes(to_device(degradations.kernels, lr.device)))
 
     def training_space(self, space: DegradationSpace) -> DegradationSpace:

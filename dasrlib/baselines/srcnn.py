@@ -76,7 +76,7 @@ class SRCNN(Baseline):
         return enlarged + 255 / 219 * (self.sharpen(y) - y)
 
     def losses(self, hr: Tensor, lr: Tensor, degradations: Degradations) -> Iterator[Tensor]:
-        """|sharpened Y − Y of HR|², the mean over pixels; degradations are not read."""
+        """‖sharpened Y − Y of HR‖², the mean over pixels; degradations are not read."""
         y = luminance(resize_bicubic(lr, self.scale))
         yield F.mse_loss(self.sharpen(y), luminance(hr))
 
