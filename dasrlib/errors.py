@@ -55,14 +55,14 @@ def check_batch(images: Tensor, channels: int | None = None) -> None:
 def check_pictures(images: Tensor, channels: int | None = 3) -> None:
     """check_batch, and ValueError for values that are not in [0, 1], as those of 0..255 are not.
 
-    Networks overshoot, far where they are told something wrong. So only values outside [−4, 5] are
-    refused. Those of a GPU are not looked at: the look would wait for all of its work.
+    Networks overshoot, far where they are told something wrong. So only values outside [−16, 17]
+    are refused. Those of a GPU are not looked at: the look would wait for all of its work.
     """
     check_batch(images, channels)
     if images.device.type != "cpu":
         return
     low, high = (float(value) for value in torch.aminmax(images.detach()))
-    if not -4 <= low <= high <= 5:  # NaN is refused as well
+    if not -16 <= low <= high <= 17:  # NaN is refused as well
         raise ValueError(
             f"expected pictures in [0, 1], got values from {low:g} to {high:g}: "
             "divide those of 0..255 by 255"
