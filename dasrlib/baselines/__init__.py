@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from dasrlib import errors, profiles
 from dasrlib.baselines import dncnn, ikc, predictor, rcan, sftmd, srcnn, srmd
 from dasrlib.baselines.baseline import Baseline as Baseline
+from dasrlib.baselines.predictor import Predictor
 from dasrlib.baselines.told import Assumed as Assumed
 from dasrlib.baselines.told import Denoised as Denoised
 from dasrlib.baselines.told import Predicted as Predicted
 from dasrlib.degradation import DegradationSpace
 from dasrlib.paper import check_scale
 
-# Of a scale, the name of a profile, and the kernels that it is told of. A new system is a row here.
-NETWORKS: dict[str, Callable[[int, str, DegradationSpace], Baseline]] = {
-    "srcnn": lambda scale, profile, space: srcnn.SRCNN(scale, srcnn.SIZES[profile]),
-    "rcan": lambda scale, profile, space: rcan.RCAN(scale, rcan.SIZES[profile]),
-    "dncnn": lambda scale, profile, space: dncnn.DnCNN(dncnn.SIZES[profile]),
-    "srmd": lambda scale, profile, space: srmd.SRMD(scale, space, srmd.SIZES[profile]),
-    "srmdnf": lambda scale, profile, space: srmd.SRMD(scale, space, srmd.SIZES[profile], False),
-    "predictor": lambda scale, profile, space: predictor.Predictor(
-        scale, space, predictor.SIZES[profile]
-    ),
-    "sftmd": lambda scale, profile, space: sftmd.SFTMD(scale, space, sftmd.SIZES[profile]),
-    "ikc": lambda scale, profile, space: ikc.IKC(scale, space, ikc.SIZES[profile]),
+# The sizes in each profile, and the network of a scale, of sizes and of the kernels that it is told
+# of. A new system is a row here.
+NETWORKS: dict[str, tuple[dict[str, Any], Callable[[int, Any, DegradationSpace], Baseline]]] = {
+    "srcnn": (srcnn.SIZES, lambda scale, sizes, space: srcnn.SRCNN(scale, sizes)),
+    "rcan": (rcan.SIZES, lambda scale, sizes, space: rcan.RCAN(scale, sizes)),
+    "dncnn": (dncnn.SIZES, lambda scale, sizes, space: dncnn.DnCNN(sizes)),
+    "srmd": (srmd.SIZES, lambda scale, sizes, space: srmd.SRMD(scale, space, sizes)),
+    "srmdnf": (srmd.SIZES, lambda scale, sizes, space: srmd.SRMD(scale, space, sizes, False)),
+    "predictor": (predictor.SIZES, lambda scale, sizes, space: Predictor(scale, space, sizes)),
+    "sftmd": (sftmd.SIZES, lambda scale, sizes, space: sftmd.SFTMD(scale, space, sizes)),
+    "ikc": (ikc.SIZES, lambda scale, sizes, space: ikc.IKC(scale, space, sizes)),
 }
 
 
@@ -43,9 +45,38 @@ def build(
     Raises:
         ValueError: the name, the scale or the profile is not known.
     """
-    if name not in NETWORKS:
-        raise ValueError(errors.unknown_name_message("baseline", name, NETWORKS))
+    sizes, _ = _network(name)
+    return build_in_sizes(name, scale, sizes[profiles.get(profile).name], space)
+
+
+def build_in_sizes(
+    name: str, scale: int, sizes: object, space: DegradationSpace | None = None
+) -> Baseline:
+    """`build` with sizes of its own, such as those in the header of a file of weights.
+
+    sizes: of the class that the system has, or what dataclasses.asdict made of them.
+    """
+    table, make = _network(name)
+    if isinstance(sizes, Mapping):
+        sizes = _filled(table["paper"], sizes)
     space = space or DegradationSpace.isotropic(check_scale(scale))
     if space.scale != scale:
         raise ValueError(f"the degradations are of scale {space.scale}, the model of {scale}")
-    return NETWORKS[name](scale, profiles.get(profile).name, space)
+    built = make(scale, sizes, space)
+    built.space = space
+    return built
+
+
+def _network(
+    name: str,
+) -> tuple[dict[str, Any], Callable[[int, Any, DegradationSpace], Baseline]]:
+    """The row of NETWORKS; raises ValueError with the nearest name for an unknown one."""
+    if name not in NETWORKS:
+        raise ValueError(errors.unknown_name_message("baseline", name, NETWORKS))
+    return NETWORKS[name]
+
+
+def _filled(sizes: Any, values: Mapping[str, Any]) -> Any:
+    """Sizes with other values; those of a network inside are a mapping again."""
+    inner = {k: _filled(getattr(sizes, k), v) for k, v in values.items() if isinstance(v, Mapping)}
+    return replace(sizes, **{**values, **inner})

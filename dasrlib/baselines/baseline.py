@@ -31,6 +31,8 @@ class Baseline(nn.Module):
     """
 
     betas: tuple[float, float] = paper.ADAM_BETAS
+    sizes: Any  # a dataclass of the network's own
+    space: DegradationSpace | None = None  # which `build` made it for
 
     def __init__(self, name: str, scale: int) -> None:
         super().__init__()

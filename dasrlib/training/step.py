@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dasrlib import paper
 from dasrlib.acceleration.devices import fastest_layout, to_device
-from dasrlib.degradation import DegradationSpace, degrade
+from dasrlib.degradation import Degradations, DegradationSpace, degrade
 from dasrlib.network import BlindSR, DegradationEncoder
 from dasrlib.profiles import Stage
 from dasrlib.representation import ContrastiveLearner, ContrastiveRecipe
@@ -28,6 +28,12 @@ class Batch(NamedTuple):
     hr: Tensor  # (B, 3, sP, sP), of the query
     encoding: Tensor  # (B, 4), the degradations as Model 5 is given them
     widths: Tensor  # (B,), λ1 of the degradations: the labels of a supervised recipe
+    degradations: Degradations  # B, on the CPU
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What is on the device."""
+        return self.query, self.key, self.hr, self.encoding, self.widths
 
 
 def sample_batch(
@@ -61,7 +67,7 @@ def sample_batch(
     encoding, widths = (to_device(t, patches.device) for t in labels)
     layout = fastest_layout(patches.device)
     query, key = (lr[first::2].contiguous(memory_format=layout) for first in (0, 1))
-    return Batch(query, key, hr[:, 0], encoding, widths)
+    return Batch(query, key, hr[:, 0], encoding, widths, degradations)
 
 
 def learning_rate(stage: Stage, iteration: int) -> float:
@@ -75,13 +81,70 @@ def learning_rate(stage: Stage, iteration: int) -> float:
 class Losses(NamedTuple):
     """An iteration's losses, 0 where there is none."""
 
-    sr: Tensor  # L_SR on the 0..255 scale
+    sr: Tensor  # L_SR on the 0..255 scale; of a baseline the sum of its losses
     contrastive: Tensor  # L_degrad
     in_batch: Tensor  # L_degrad with the batch's keys alone as candidates
 
 
-class Step:
-    """One stage's update of the weights, and its Adam(0.9, 0.999) (§4.1).
+class AdamStep:
+    """An update of weights by Adam: what the steps of all systems share (§4.1).
+
+    Args:
+        groups: of the weights. The "lr" of each is a factor of the learning rate of the iteration.
+        betas: of Adam.
+        dtype: of the autocast.
+    """
+
+    def __init__(
+        self, groups: list[dict[str, Any]], betas: tuple[float, float], dtype: torch.dtype
+    ) -> None:
+        self.dtype, self.device = dtype, groups[0]["params"][0].device
+        self.factors: list[float] = [group["lr"] for group in groups]
+        cuda = self.device.type == "cuda"
+        # A CUDA graph would repeat a rate that is a number for ever.
+        rates = [torch.zeros((), device=self.device) if cuda else 0.0 for _ in groups]
+        self.optimizer = torch.optim.Adam(
+            [{**group, "lr": rate} for group, rate in zip(groups, rates, strict=True)],
+            betas=betas,
+            fused=True,
+            capturable=cuda,
+        )
+
+    def set_learning_rate(self, rate: float) -> None:
+        for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(factor * rate)
+            else:
+                group["lr"] = factor * rate
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Adam's moments from a checkpoint, also from one of another kind of device."""
+        kept = ("lr", "fused", "capturable", "foreach")
+        pairs = zip(state["param_groups"], self.optimizer.param_groups, strict=True)
+        groups = [{**stored, **{name: own[name] for name in kept}} for stored, own in pairs]
+        self.optimizer.load_state_dict({**state, "param_groups": groups})
+
+    def autocast(self) -> torch.autocast:
+        """Computes in the dtype. Without a cache of weights.
+
+        It would outlive their update, and a CUDA graph's capture.
+        """
+        lower = self.dtype != torch.float32
+        return torch.autocast(self.device.type, self.dtype, lower, cache_enabled=False)
+
+    def update(self, loss: Tensor) -> None:
+        """Down the gradient of a loss; weights that have none in it stay as they are."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+    def __call__(self, batch: Batch) -> Losses:
+        """One iteration; returns its losses."""
+        raise NotImplementedError
+
+
+class Step(AdamStep):
+    """One stage's update of the weights of DASR, and its Adam(0.9, 0.999) (§4.1).
 
     learner: None for the models without L_degrad. model: None in stage 1, which trains the encoder
     alone. dtype: of the autocast.
@@ -93,38 +156,16 @@ class Step:
         model: BlindSR | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.learner, self.model, self.dtype = learner, model, dtype
+        self.learner, self.model = learner, model
         # The encoder is part of both, and counted once.
         self.trained = nn.ModuleList(m for m in (model, learner) if m is not None)
         parameters = [p for p in self.trained.parameters() if p.requires_grad]
-        self.device = parameters[0].device
-        cuda = self.device.type == "cuda"
-        # A CUDA graph would repeat a rate that is a number for ever.
-        rate = torch.zeros((), device=self.device) if cuda else 0.0
-        self.optimizer = torch.optim.Adam(
-            parameters, rate, betas=paper.ADAM_BETAS, fused=True, capturable=cuda
-        )
-
-    def set_learning_rate(self, rate: float) -> None:
-        (group,) = self.optimizer.param_groups
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
-
-    def resume(self, state: dict[str, Any]) -> None:
-        """Adam's moments from a checkpoint, also from one of another kind of device."""
-        (stored,), (group,) = state["param_groups"], self.optimizer.param_groups
-        own = {name: group[name] for name in ("lr", "fused", "capturable", "foreach")}
-        self.optimizer.load_state_dict({**state, "param_groups": [{**stored, **own}]})
+        super().__init__([{"params": parameters, "lr": 1.0}], paper.ADAM_BETAS, dtype)
 
     def losses(self, batch: Batch) -> Losses:
         l_sr = l_degrad = in_batch = torch.zeros((), device=self.device)
         self.trained.train()
-        # Without autocast's cache of weights: what it holds would outlive a CUDA graph's capture.
-        with torch.autocast(
-            self.device.type, self.dtype, self.dtype != torch.float32, cache_enabled=False
-        ):
+        with self.autocast():
             if self.learner is not None:
                 out = self.learner(batch.query, batch.key, batch.widths)
                 l_degrad, representation, in_batch = out.loss, out.representation, out.in_batch
@@ -144,14 +185,12 @@ class Step:
     def __call__(self, batch: Batch) -> Losses:
         """One update of the weights; returns the losses before it."""
         losses = self.losses(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        (losses.sr + losses.contrastive).backward()
-        self.optimizer.step()
+        self.update(losses.sr + losses.contrastive)
         return Losses(*(loss.detach() for loss in losses))
 
 
 def train_stage(
-    step: Step,
+    step: AdamStep,
     stage: Stage,
     sample: Callable[[int, int], Batch],
     done: int = 0,

@@ -75,7 +75,7 @@ def batches(count: int, device: str = "cpu") -> list[Batch]:
         hr = torch.rand(3, 3, 24, 24, generator=generator)
         degradations = DegradationSpace.anisotropic(2).sample(3, generator)
         parts = (query, key, hr, degradations.encoding, degradations.lambda1)
-        drawn.append(Batch(*(part.to(device) for part in parts)))
+        drawn.append(Batch(*(part.to(device) for part in parts), degradations))
     return drawn
 
 
@@ -100,7 +100,10 @@ def test_a_graph_step_is_the_step(kind, with_sr):
     plain, graph = (step_of(kind, with_sr, cls=cls) for cls in (Step, FakeGraphStep))
     drawn = batches(WARMUP_ITERATIONS + 3)
     expected = trained(plain, drawn)
-    assert trained(graph, [Batch(*(t.clone() for t in b)) for b in drawn]) == expected
+    assert (
+        trained(graph, [Batch(*(t.clone() for t in b.tensors), b.degradations) for b in drawn])
+        == expected
+    )
     assert graph.captured == 1
     assert len({tuple(losses) for losses in expected}) == len(expected)
     for name, tensor in numbers(plain).items():
