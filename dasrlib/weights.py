@@ -7,13 +7,16 @@ import pickle
 import re
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dasrlib import errors
+from dasrlib import baselines, errors
+from dasrlib.baselines import Baseline
+from dasrlib.degradation import DegradationSpace
 from dasrlib.network import BlindSR
 from dasrlib.profiles import Sizes
 from dasrlib.records.atomic_write import atomic_write
@@ -23,28 +26,54 @@ from dasrlib.systems import DEFAULT_WEIGHTS
 BUNDLED = Path(__file__).parent / "bundled"
 
 
-def save(model: BlindSR, path: str | Path, record: RunRecord | None = None) -> Path:
+def _description(model: BlindSR | Baseline) -> dict[str, Any]:
+    """What the header of a file says, so that the same network can be built again."""
+    if isinstance(model, Baseline):
+        space = asdict(model.space) if model.space else None
+        own: dict[str, Any] = {"space": space}
+    else:
+        own = {"encoder_input": model.encoder_input, "patch": model.patch}
+    return {"model": model.name, "scale": model.scale, "sizes": asdict(model.sizes), **own}
+
+
+def _with_tuples(value: Any) -> Any:
+    """What json gave back, with tuples again for its lists."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(part) for key, part in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def _described(description: dict[str, Any]) -> BlindSR | Baseline:
+    """The network of a header, untrained."""
+    name, scale, sizes = (description[key] for key in ("model", "scale", "sizes"))
+    if name in baselines.NETWORKS:
+        stored = description["space"]
+        space = DegradationSpace(**stored) if stored else None
+        # A denoiser is of scale 1, and the same for all scales of a reduction.
+        reduction = space.scale if space else max(scale, 2)
+        return baselines.build_in_sizes(name, reduction, sizes, space)
+    described = description["encoder_input"], description["patch"]
+    return BlindSR(scale, Sizes(**sizes), name, *described)
+
+
+def save(model: BlindSR | Baseline, path: str | Path, record: RunRecord | None = None) -> Path:
     """Writes a network as safetensors in fp16, whole or not at all; returns the path.
 
     The file itself says which network it holds, so that `load` needs nothing else. The record, of
-    how it was trained, goes into a .json beside it.
+    how it was trained, goes into a .json beside it. A baseline's buffers stay in float32: a basis
+    of kernels must be the same for all that share it, and small variances would be rounded to 0.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"weights are saved as .safetensors, got {path.name!r}")
-    description = {
-        "model": model.name,
-        "scale": model.scale,
-        "sizes": asdict(model.sizes),
-        "encoder_input": model.encoder_input,
-        "patch": model.patch,
-    }
+    exact = {name for name, _ in model.named_buffers()} if isinstance(model, Baseline) else set()
     tensors = {
-        name: (t.half() if t.is_floating_point() else t).contiguous().cpu()
+        name: (t.half() if t.is_floating_point() and name not in exact else t).contiguous().cpu()
         for name, t in model.state_dict().items()
     }
+    header = {"dasrlib": json.dumps(_description(model))}
     with atomic_write(path) as temporary:
-        save_file(tensors, temporary, metadata={"dasrlib": json.dumps(description)})
+        save_file(tensors, temporary, metadata=header)
     if record is not None:
         record.write(path.with_suffix(".json"))
     return path
@@ -81,7 +110,7 @@ def record(name: str | Path) -> RunRecord | None:
 
 
 def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
-    """A network with its weights, in evaluation mode.
+    """A DASR network with its weights, in evaluation mode.
 
     Args:
         name: of bundled weights, such as "laptop/model4-x4-iso", or a .safetensors file of `save`.
@@ -91,6 +120,17 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
         ValueError: no bundled weights have this name, or the file holds something else.
         FileNotFoundError: the file is not there.
     """
+    model = load_system(name, device)
+    if not isinstance(model, BlindSR):
+        raise ValueError(
+            f"{find(name)} holds {model.name}, which has no degradation representation: "
+            "weights.load_system reads it"
+        )
+    return model
+
+
+def load_system(name: str | Path, device: torch.device | str = "cpu") -> BlindSR | Baseline:
+    """`load` for every system of §4.2 that is trained: DASR's, or one that it is compared with."""
     path = find(name)
     try:
         with safe_open(path, framework="pt") as file:
@@ -101,16 +141,9 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> BlindSR:
     if header is None:
         raise ValueError(f"{path} holds no dasrlib network: its header does not describe one")
     try:
-        description = json.loads(header)
         # The initial weights are drawn at random; the caller's random state stays as it was.
         with torch.random.fork_rng(devices=[]):
-            model = BlindSR(
-                description["scale"],
-                Sizes(**description["sizes"]),
-                description["model"],
-                description["encoder_input"],
-                description["patch"],
-            )
+            model = _described(_with_tuples(json.loads(header)))
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         first = str(error).splitlines()[0]

@@ -112,7 +112,8 @@ def start(
         shared = degradations.repeat_interleave(2)
         lr = quantise(right.degrade(hr.flatten(0, 1).to(number), shared))
         query, key = lr[0::2].contiguous(), lr[1::2].contiguous()
-        return Batch(query, key, hr[:, 0], degradations.encoding, degradations.lambda1)
+        labels = degradations.encoding, degradations.lambda1
+        return Batch(query, key, hr[:, 0], *labels, degradations)
 
     if authors:
         step.optimizer = torch.optim.Adam(model.parameters(), profile.stage2.lr)
@@ -124,7 +125,7 @@ def start(
         batches = map(partial(sample_batch, patches, space, *settings), itertools.count())
 
     def run() -> Tensor:
-        losses = step(Batch(*(part.to(number) for part in next(batches))))
+        losses = step(next(batches).map(lambda part: part.to(number)))
         return torch.stack([losses.sr, losses.contrastive])  # a copy: a graph writes them again
 
     return run, model.sr

@@ -43,7 +43,9 @@ class LogRow(TypedDict, total=False):
     minutes: float
     contrastive: float
     sr: float
+    loss: float  # of a baseline: the sum of its losses
     psnr: dict[str, float]  # dB on the held-out pictures, by kernel width
+    code_error: dict[str, float]  # of the Predictor, which makes no picture, likewise
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,15 @@ class RunRecord:
     log: Sequence[LogRow]
     readout: Readout | None = None  # of a training on noisy pictures
     pictures: Mapping[str, object] | None = None  # to train on: count, and digest of all pixels
+    sftmd: Mapping[str, str] | None = None  # of IKC: name and digest of its SFTMD's weights
 
     @classmethod
     def read(cls, path: str | Path) -> RunRecord:
         """The record in a json file; raises ValueError where the file holds something else."""
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         names = [part.name for part in fields(cls)]
-        content = {"readout": None, "pictures": None, **content}  # older records have neither
+        # What older records, and most others, do not have.
+        content = {"readout": None, "pictures": None, "sftmd": None, **content}
         if content["readout"]:
             content["readout"] = Readout(**content["readout"])
         missing = [name for name in names if name not in content]

@@ -26,7 +26,7 @@ class CudaGraphStep(Step):
     def __call__(self, batch: Batch) -> Losses:
         """One update of the weights; returns the losses before it."""
         if self.static_inputs is None:
-            self.static_inputs = Batch(*(t.clone() for t in batch.tensors), batch.degradations)
+            self.static_inputs = batch.map(torch.clone)
         for static, part in zip(self.static_inputs.tensors, batch.tensors, strict=True):
             static.copy_(part)
         if self.warmup_done < WARMUP_ITERATIONS:

@@ -18,22 +18,45 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dasrlib import data, estimates, evaluation, profiles, weights
+from dasrlib import data, estimates, profiles, weights
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, here
+from dasrlib.baselines import Baseline
+from dasrlib.baselines.ikc import IKC
+from dasrlib.baselines.predictor import Predictor
 from dasrlib.data import Pictures, centre_crop, crop_to_multiple
 from dasrlib.degradation import DegradationSpace
-from dasrlib.network import build_for_profile
+from dasrlib.network import BlindSR
 from dasrlib.profiles import Profile
 from dasrlib.records import provenance
 from dasrlib.records.atomic_write import atomic_write
 from dasrlib.records.run_record import LogRow, Readout, RunRecord
 from dasrlib.representation import ContrastiveLearner, Encoder
+from dasrlib.systems import MODELS
+from dasrlib.training.baseline_step import BaselineStep
 from dasrlib.training.checkpoint import Checkpoints, deferred_interrupt, locked
 from dasrlib.training.cuda_graph import CudaGraphStep
 from dasrlib.training.patches import PatchPairs
 from dasrlib.training.settings import describe_pictures, identity, require_same_settings
-from dasrlib.training.step import Batch, Losses, LossMeter, Step, sample_batch, train_stage
-from dasrlib.training.validation import validation_degradations
+from dasrlib.training.step import (
+    AdamStep,
+    Batch,
+    Losses,
+    LossMeter,
+    Step,
+    sample_batch,
+    train_stage,
+)
+from dasrlib.training.trained_systems import (
+    profile_for,
+    sftmd_identity,
+    take_over_sftmd,
+    untrained,
+)
+from dasrlib.training.validation import (
+    held_out_code_error,
+    held_out_psnr,
+    validation_degradations,
+)
 
 LOG_EVERY = 25  # iterations; the log holds means over them
 VALIDATION_CROP = 192  # HR pixels; a multiple of every scale
@@ -50,15 +73,17 @@ class Run:
 
     Args:
         folder: of its checkpoint, log and weights; a run that is there is resumed.
-        model: "model1" to "model5" (§4.2).
-        profile: a name or a Profile.
+        model: "model1" to "model5", or a name of baselines.NETWORKS (§4.2).
+        profile: a name, with a baseline's own schedule, or a Profile, whose schedule it is then.
         scale: 2, 3 or 4.
-        space: the degradations; by default the isotropic ones of the scale.
+        space: the degradations; by default the isotropic ones of the scale. A baseline trains on
+            those of them that it assumes, and is measured under all.
         seed: of the weights, the patches and the degradations.
         images: (training, held-out) pictures instead of the profile's.
         device: by default a GPU where there is one.
         dtype: of the autocast; by default the one that the run began with, or the fastest one.
-        graph: on a GPU, capture the iteration as a CUDA graph.
+        graph: on a GPU, capture the iteration of a DASR network as a CUDA graph.
+        sftmd: the trained SFTMD that "ikc" is trained around: a name of weights, or a file.
 
     Raises:
         ValueError: the folder holds another run, or the settings do not fit together.
@@ -76,12 +101,14 @@ class Run:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         graph: bool = True,
+        sftmd: str | Path | None = None,
     ) -> None:
         self.folder, self.seed = Path(folder), seed
         self.checkpoints, self.log_path = Checkpoints(self.folder), self.folder / "log.jsonl"
         self.space = space or DegradationSpace.isotropic(scale)
-        chosen = profiles.get(profile) if isinstance(profile, str) else profile
-        self.profile = profiles.for_space(chosen, self.space)
+        chosen = profile_for(model, profile) if isinstance(profile, str) else profile
+        # A baseline learns no representation: each of its pictures and noise levels is its own.
+        self.profile = profiles.for_space(chosen, self.space) if model in MODELS else chosen
         if self.space.scale != scale:
             raise ValueError(
                 f"the degradations are of scale {self.space.scale}, the model of {scale}"
@@ -89,29 +116,33 @@ class Run:
         self.device = torch.device(device or here())
         # The commit at the start: HEAD may move while the run goes on.
         self.provenance = provenance.describe(self.device)
-        self.graph = graph and self.device.type == "cuda"
+        self.graph = graph and self.device.type == "cuda" and model in MODELS
         self.identity = identity(model, self.profile, self.space, seed)
+        self.identity |= sftmd_identity(model, sftmd)
         self.dtype = dtype or fastest_dtype(self.device)
         stored = self._read_checkpoint(dtype)
         # The run's weights come from its seed; the caller's random state stays as it was.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            built = build_for_profile(model, scale, self.profile)
-            if self.profile.init_as_nearest_neighbour:
-                built.sr.init_as_nearest_neighbour()
-            self.model = built.to(self.device)
+            built = untrained(model, self.profile, self.space)
+            if isinstance(built, IKC) and sftmd is not None:
+                take_over_sftmd(built, sftmd)
+            self.model: BlindSR | Baseline = built.to(self.device)
             self.model.to(memory_format=fastest_layout(self.device))  # type: ignore[call-overload]
             self.learner: ContrastiveLearner | None = None
-            if built.variant.contrastive:
+            if isinstance(built, BlindSR) and built.variant.contrastive:
                 assert isinstance(built.encoder, Encoder)
                 self.learner = ContrastiveLearner(built.encoder, self.profile.recipe)
                 self.learner.to(self.device)
+        self.training_space = self.space
+        if isinstance(built, Baseline):
+            self.training_space = built.training_space(self.space)
         self.stages = self.profile.stage1, self.profile.stage2
         self.iterations = sum(stage.iterations for stage in self.stages)
         if self.learner is None:  # no stage 1: stage 2 gets its iterations (§4.2)
             first, second = self.stages
             self.stages = replace(first, iterations=0), replace(second, iterations=self.iterations)
-        self.step: Step | None = None
+        self.step: AdamStep | None = None
         self.iteration, self.minutes, self.losses = 0, 0.0, LossMeter(self.device)
 
         train, held_out = images or data.training_images(self.profile.data, self.profile.held_out)
@@ -140,8 +171,10 @@ class Run:
         if stored:
             self._resume(stored)
 
-    def _new_step(self, stage: int) -> Step:
+    def _new_step(self, stage: int) -> AdamStep:
         """A fresh step of stage 1 or 2, with an optimizer of its own."""
+        if isinstance(self.model, Baseline):
+            return BaselineStep(self.model, self.dtype)
         kind = CudaGraphStep if self.graph else Step
         return kind(self.learner, self.model if stage == 2 else None, self.dtype)
 
@@ -204,8 +237,8 @@ class Run:
         return rows
 
     def _sample_batch(self, batch: int, iteration: int) -> Batch:
-        recipe = self.profile.recipe
-        return sample_batch(self.patches, self.space, self.seed, recipe, batch, iteration)
+        space, recipe = self.training_space, self.profile.recipe
+        return sample_batch(self.patches, space, self.seed, recipe, batch, iteration)
 
     def iterate(self) -> Iterator[Losses]:
         """Trains what is left of stage 1, then of stage 2; yields each iteration's losses."""
@@ -221,10 +254,14 @@ class Run:
             before += stage.iterations
 
     def validate(self) -> dict[str, float]:
-        """Mean PSNR-Y on the held-out pictures, for each of validation_degradations."""
+        """Mean PSNR-Y on the held-out pictures, for each of validation_degradations.
+
+        Of the Predictor, which makes no picture, the mean error of its code.
+        """
         degradations = validation_degradations(self.space)
-        rows = evaluation.benchmark(self.model, self.held_out, degradations)
-        return evaluation.mean_by_degradation(rows)
+        if isinstance(self.model, Predictor):
+            return held_out_code_error(self.model, self.held_out, degradations)
+        return held_out_psnr(self.model, self.held_out, degradations)
 
     def train(self, minutes: float | None = None, progress: bool = True) -> bool:
         """Trains on from where the run is; returns whether it came to its end.
@@ -279,10 +316,13 @@ class Run:
 
     def _readout(self) -> Readout | None:
         """Fitted on some of the training pictures, where there was noise to read."""
-        if not self.space.noise or not isinstance(self.model.encoder, Encoder):
+        model = self.model
+        if not self.space.noise or not isinstance(model, BlindSR):
             return None
-        self.model.eval()
-        return estimates.fit(self.model, (self.readout_pictures, self.held_out), self.space)
+        if not isinstance(model.encoder, Encoder):
+            return None
+        model.eval()
+        return estimates.fit(model, (self.readout_pictures, self.held_out), self.space)
 
     def _log_when_due(self, bar: tqdm) -> None:
         first = self.stages[0].iterations
@@ -294,6 +334,8 @@ class Run:
         means = self.losses.means(self.iteration)
         shown = {"contrastive": self.learner is not None, "sr": in_stage2}
         losses = {name: round(means[name], 5) for name, trained in shown.items() if trained}
+        if isinstance(self.model, Baseline):  # no unit that all have; the Predictor's are small
+            losses = {"loss": float(f"{means['sr']:.5g}")}
         row: LogRow = {
             "iteration": self.iteration,
             "stage": 2 if in_stage2 else 1,
@@ -301,7 +343,11 @@ class Run:
             **losses,  # type: ignore[typeddict-item]
         }
         if due:
-            row["psnr"] = {label: round(db, 3) for label, db in self.validate().items()}
+            found = self.validate()
+            if isinstance(self.model, Predictor):
+                row["code_error"] = {k: float(f"{error:.4g}") for k, error in found.items()}
+            else:
+                row["psnr"] = {label: round(db, 3) for label, db in found.items()}
         with self.log_path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         bar.set_postfix(losses)

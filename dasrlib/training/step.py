@@ -35,6 +35,11 @@ class Batch(NamedTuple):
         """What is on the device."""
         return self.query, self.key, self.hr, self.encoding, self.widths
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with each of these tensors changed."""
+        query, key, hr, encoding, widths = map(change, self.tensors)
+        return Batch(query, key, hr, encoding, widths, self.degradations)
+
 
 def sample_batch(
     patches: PatchPairs,

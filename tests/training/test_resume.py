@@ -100,7 +100,7 @@ def test_ctrl_c_in_the_middle_is_uncut(tmp_path, clock, whole, monkeypatch, reci
         owner, name = {
             "stage 1": (torch.Tensor, "backward"),
             "the first step of stage 2": (step.F, "l1_loss"),
-            "validation": (training.run.evaluation, "benchmark"),
+            "validation": (training.validation.evaluation, "benchmark"),
         }[during]
         original = getattr(owner, name)
 

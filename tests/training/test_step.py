@@ -100,10 +100,7 @@ def test_a_graph_step_is_the_step(kind, with_sr):
     plain, graph = (step_of(kind, with_sr, cls=cls) for cls in (Step, FakeGraphStep))
     drawn = batches(WARMUP_ITERATIONS + 3)
     expected = trained(plain, drawn)
-    assert (
-        trained(graph, [Batch(*(t.clone() for t in b.tensors), b.degradations) for b in drawn])
-        == expected
-    )
+    assert trained(graph, [batch.map(torch.clone) for batch in drawn]) == expected
     assert graph.captured == 1
     assert len({tuple(losses) for losses in expected}) == len(expected)
     for name, tensor in numbers(plain).items():
