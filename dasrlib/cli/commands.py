@@ -135,7 +135,9 @@ def degrade(
 @report_errors
 def train(
     out: Annotated[Path, typer.Option(help="The run's folder.")],
-    model: Annotated[str, typer.Option(help="model1 … model5 (§4.2).")] = "model4",
+    model: Annotated[
+        str, typer.Option(help="model1 … model5, or a system to compare with, such as rcan (§4.2).")
+    ] = "model4",
     profile: Profile = "laptop",
     scale: Scale = 4,
     space: Annotated[
@@ -151,12 +153,18 @@ def train(
     iterations: Annotated[
         int | None, typer.Option(help="Of both stages; by default the profile's.")
     ] = None,
+    sftmd: Annotated[
+        str | None, typer.Option(help="For ikc: the weights of a trained sftmd.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the training.")] = 0,
     minutes: Minutes = None,
     dtype: Dtype = None,
     graph: Annotated[bool, typer.Option(help="On a GPU, train as a CUDA graph.")] = True,
 ) -> None:
-    """Train in two stages, with checkpoints (§4.1). Run the same command again to resume."""
+    """Train in two stages, with checkpoints (§4.1). Run the same command again to resume.
+
+    The systems that DASR is compared with have one stage, and a schedule of their own.
+    """
     from dasrlib import profiles, training
     from dasrlib.acceleration.devices import describe_dtype, dtype_named
     from dasrlib.degradation import DegradationSpace
@@ -165,12 +173,14 @@ def train(
     if noise_free is not None:
         degradations = replace(degradations, without=noise_free)
     asked = dtype_named(dtype)
-    chosen = profiles.get(profile)
+    chosen = training.profile_for(model, profile)
     if iterations is not None:
         chosen = profiles.with_iterations(chosen, iterations)
     if images:
         chosen = replace(chosen, data=(images,))
-    run = training.Run(out, model, chosen, scale, degradations, seed, dtype=asked, graph=graph)
+    run = training.Run(
+        out, model, chosen, scale, degradations, seed, dtype=asked, graph=graph, sftmd=sftmd
+    )
     typer.echo(describe_dtype(run.device, run.dtype))
     if run.iteration:
         typer.echo(f"resumed at iteration {run.iteration} of {run.iterations}")
@@ -192,7 +202,10 @@ def evaluate(
     dtype: Annotated[str, typer.Option(help="float32, as published, or bfloat16.")] = "float32",
     overwrite: Overwrite = False,
 ) -> None:
-    """Measure PSNR-Y and SSIM-Y over kernel widths, beside bicubic upsampling (§4.2)."""
+    """Measure PSNR-Y and SSIM-Y over kernel widths, beside bicubic upsampling (§4.2).
+
+    A system that is not blind is told the true degradation.
+    """
     import math
 
     import torch
@@ -205,7 +218,12 @@ def evaluate(
     asked = dtype_named(dtype) or torch.float32
     if out:
         out = check_writable(out, overwrite, [weights_module.find(weights), *data.paths(images)])
-    model = weights_module.load(weights)
+    model = weights_module.load_system(weights)
+    if model.name in ("predictor", "dncnn"):
+        raise ValueError(
+            f"{weights} holds {model.name}, which makes no SR picture: "
+            "put it together with a system that does (baselines.Predicted, baselines.Denoised)"
+        )
     widths = sigma or paper.kernel_widths(model.scale)
     degradations = evaluation.isotropic_degradations(model.scale, widths)
     pictures = data.images(images)

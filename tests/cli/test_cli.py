@@ -18,6 +18,7 @@ import typer
 from typer.testing import CliRunner
 
 from dasrlib import (
+    baselines,
     cli,
     data,
     degradation,
@@ -323,6 +324,27 @@ def test_train_for_photographs(tmp_path, folder):
     assert "λ 4, 1.5, noise 10, JPEG 60" in record.log[-1]["psnr"]
 
 
+def test_a_system_to_compare_with_is_trained_and_measured(tmp_path, folder):
+    words = ("train", "--profile", "smoke", "--images", folder, "--model", "srmdnf")
+    dasr(*words, "--out", tmp_path / "run", "--iterations", 3)
+    file = tmp_path / "run" / "weights.safetensors"
+    record = weights.record(file)
+    assert record.model == "srmdnf"
+    assert record.log[-1]["iteration"] == 3
+    said = dasr("evaluate", "--weights", file, "--images", folder, "--sigma", 1.2)
+    assert str(file) in said
+    told, bicubic = (float(line.split()[-3]) for line in said.splitlines()[:-3:-1])
+    assert 5 < told < 50
+    assert told != bicubic
+
+
+def test_a_network_without_a_picture_is_not_measured(tmp_path, folder):
+    dncnn = baselines.build("dncnn", 4, "smoke")
+    file = weights.save(dncnn, tmp_path / "net.safetensors")
+    said = dasr("evaluate", "--weights", file, "--images", folder, code=1)
+    assert "holds dncnn, which makes no SR picture" in said
+
+
 def test_train_runs_and_resumes(tmp_path, folder, monkeypatch):
     monkeypatch.setattr(training.run, "time", Ticks())
     words = ("train", "--profile", "smoke", "--images", folder, "--out", tmp_path / "run")
@@ -454,6 +476,10 @@ WRONG = {
     "unknown model": (
         ("train", "--profile", "smoke", "--model", "modle4", "--out", "RUN"),
         "did you mean 'model4'",
+    ),
+    "ikc without its sftmd": (
+        ("train", "--profile", "smoke", "--model", "ikc", "--out", "RUN"),
+        "ikc is trained around a trained SFTMD",
     ),
     "unknown profile": (("train", "--profile", "labtop", "--out", "RUN"), "did you mean 'laptop'"),
     "empty folder": (("evaluate", "--images", "EMPTY"), "no pictures in"),
