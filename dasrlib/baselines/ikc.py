@@ -85,7 +85,7 @@ class Corrector(nn.Module):
         """SR (B, 3, sH, sW) in [0, 1] and the code (B, n) it was made with -> a better code."""
         seen = self.picture(sr)  # (B, 64, sH/4, sW/4)
         both = torch.cat([seen, stretched(self.code(code), seen)], dim=1)
-        delta = self.both(both).mean(dim=(-2, -1))  # (B, n)
+        delta = self.both(both).mean(dim=(-2, -1), dtype=torch.float32)  # (B, n)
         return code + delta
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -73,7 +74,8 @@ class Predictor(Baseline):
 
     def forward(self, lr: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> ĉ (B, n)."""
-        return self.layers(lr).mean(dim=(-2, -1))
+        # Codes differ by less than the three digits of bfloat16.
+        return self.layers(lr).mean(dim=(-2, -1), dtype=torch.float32)
 
     def predict(self, lr: Tensor) -> Degradations:
         """The degradations, without noise, whose kernels are the predicted ones."""
