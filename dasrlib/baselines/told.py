@@ -80,13 +80,17 @@ class Assumed(Wrapper):
         degradation: a single one.
 
     Raises:
-        ValueError: the system is blind, or there are several degradations.
+        ValueError: the system is blind, there are several degradations, or of another scale.
     """
 
     def __init__(self, system: System, degradation: Degradations) -> None:
         super().__init__(f"{system.name}-assumed", _not_blind(system))
         if len(degradation) != 1:
             raise ValueError(f"expected one degradation to assume, got {len(degradation)}")
+        if degradation.scale != system.scale:
+            raise ValueError(
+                f"the degradation is of scale {degradation.scale}, {system.name} of {system.scale}"
+            )
         self.degradation = degradation
 
     def restore(self, lr: Tensor, degradation: Degradations | None = None) -> Tensor:
@@ -104,10 +108,18 @@ class Denoised(Wrapper):
     Args:
         denoiser: at LR size.
         system: any.
+
+    Raises:
+        ValueError: the denoiser changes the size, so it is none.
     """
 
     def __init__(self, denoiser: DnCNN, system: System) -> None:
         super().__init__(f"{denoiser.name}-{system.name}", system)
+        if denoiser.scale != 1:
+            raise ValueError(
+                f"{denoiser.name} is no denoiser: it enlarges by {denoiser.scale}; "
+                "expected one that keeps the size, such as dncnn"
+            )
         self.denoiser, self.needs = denoiser, system.needs
 
     def restore(self, lr: Tensor, degradation: Degradations | None = None) -> Tensor:

@@ -76,6 +76,29 @@ def test_the_basis_of_ikc_agrees(golden, codes):
     assert error.max() < 2.5e-4
 
 
+def test_the_strengths_of_the_directions_agree(golden, codes):
+    arrays = golden("rivals")
+    columns = tensor(arrays["srmd_pca_kernels"]).mT.flatten(1)
+    found = principal_directions(columns, 20, centred=False).double()
+    eigenvalues = ((columns.double() @ found.T) ** 2).sum(dim=0)
+    theirs = tensor(arrays["srmd_pca_eigenvalues"]).double()
+    assert float((eigenvalues - theirs).abs().max() / theirs.max()) < 1e-5
+    kernels = isotropic_kernels(tensor(arrays["ikc_pca_sigmas"])).flatten(1).double()
+    centred = kernels - kernels.mean(dim=0)
+    found = principal_directions(kernels, 12).double()
+    singular = (centred @ found.T).norm(dim=0)
+    theirs = tensor(arrays["ikc_pca_singular_values"]).double()
+    assert float((singular - theirs).abs().max() / theirs.max()) < 1e-5
+
+
+def test_the_largest_entry_of_a_direction_is_positive(codes):
+    # The decomposition may give either sign, and another machine the other one.
+    kernels = isotropic_kernels(torch.linspace(0.2, 4.0, 40)).flatten(1)
+    for basis in (codes.basis, principal_directions(kernels, 5), principal_directions(-kernels, 5)):
+        largest = basis.gather(1, basis.abs().argmax(dim=1, keepdim=True))
+        assert (largest > 0).all()
+
+
 def test_a_kernel_comes_back(codes):
     kernels = isotropic_kernels(torch.linspace(0.2, 4.0, 20))
     back = codes.kernels(codes(kernels))

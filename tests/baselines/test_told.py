@@ -114,3 +114,7 @@ def test_refusals():
         Assumed(evaluation.Bicubic(2), TRUTH)
     with pytest.raises(ValueError, match="the predictor is of scale 4, srmdnf of 2"):
         Predicted(baselines.build("predictor", 4, "smoke"), build("srmdnf"))
+    with pytest.raises(ValueError, match="the degradation is of scale 4, srmdnf of 2"):
+        Assumed(build("srmdnf"), Degradations.isotropic(1.0, 4))
+    with pytest.raises(ValueError, match="rcan is no denoiser: it enlarges by 2"):
+        Denoised(build("rcan"), build("srcnn"))
