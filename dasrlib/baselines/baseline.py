@@ -91,7 +91,7 @@ class ToldBaseline(Baseline):
             ValueError: there is no degradation, or it does not fit.
         """
         check_pictures(lr)
-        told = self.check_degradation(lr, degradation)
+        told = check_told(self, lr, degradation)
         return self.restore_with_code(lr, self.codes(self.kernels(lr, told)), told)
 
     def restore_with_code(self, lr: Tensor, code: Tensor, told: Degradations) -> Tensor:
@@ -102,26 +102,27 @@ class ToldBaseline(Baseline):
         """The kernels (B, k, k), one for each LR picture, where the pictures are."""
         return to_device(degradations.kernels, lr.device).expand(len(lr), -1, -1)
 
-    def check_degradation(self, lr: Tensor, degradation: Degradations | None) -> Degradations:
-        """The degradation; raises ValueError where it is missing or does not fit the pictures."""
-        if degradation is None:
-            raise ValueError(
-                f"{self.name} is not blind: give it the degradation, of which it reads the "
-                f"{self.needs}, or put it into baselines.Predicted or baselines.Assumed"
-            )
-        if degradation.scale != self.scale:
-            raise ValueError(
-                f"the degradation is of scale {degradation.scale}, {self.name} of {self.scale}"
-            )
-        if len(degradation) not in (1, len(lr)):
-            raise ValueError(
-                f"expected 1 degradation or {len(lr)}, one per picture, got {len(degradation)}"
-            )
-        return degradation
-
     def training_space(self, space: DegradationSpace) -> DegradationSpace:
         """The same kernels; without noise and JPEG, of which the network knows nothing."""
         return without_noise(space)
+
+
+def check_told(system: Baseline, lr: Tensor, degradation: Degradations | None) -> Degradations:
+    """The degradation; raises ValueError where it is missing or does not fit the pictures."""
+    if degradation is None:
+        raise ValueError(
+            f"{system.name} is not blind: give it the degradation, of which it reads the "
+            f"{system.needs}, or put it into baselines.Predicted or baselines.Assumed"
+        )
+    if degradation.scale != system.scale:
+        raise ValueError(
+            f"the degradation is of scale {degradation.scale}, {system.name} of {system.scale}"
+        )
+    if len(degradation) not in (1, len(lr)):
+        raise ValueError(
+            f"expected 1 degradation or {len(lr)}, one per picture, got {len(degradation)}"
+        )
+    return degradation
 
 
 def by_profile(full: Sizes, laptop: Sizes, smoke: Sizes) -> dict[str, Sizes]:
