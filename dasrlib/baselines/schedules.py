@@ -18,7 +18,7 @@ LAPTOP = {
     "dncnn": Stage(6000, lr=1e-3, warmup=100, batch=8),  # 0.13
     "srmd": Stage(7000, lr=1e-3, warmup=100, batch=8),  # 0.24
     "srmdnf": Stage(7000, lr=1e-3, warmup=100, batch=8),  # 0.24
-    "predictor": Stage(5000, lr=1e-3, warmup=100, batch=8),  # 0.09
+    "predictor": Stage(20000, lr=1e-3, warmup=100, batch=8),  # 0.03
     "sftmd": Stage(2000, lr=8e-4, warmup=100, batch=8),  # 0.91
     "ikc": Stage(750, lr=5e-4, warmup=50, batch=8),  # 2.35, with five updates
 }
