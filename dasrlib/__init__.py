@@ -19,9 +19,10 @@ grouped_conv    §3.2.2   09        one kernel per sample and channel: reference
 profiles        §4.1     04        every size, schedule and budget: smoke, laptop, gpu, paper
 da_conv         §3.2.2   03        the degradation-aware convolution
 network         §3.2.2   03        DASR, BlindSR, Models 1 to 5
-baselines       §4.2               the systems DASR is compared with, a file each
+baselines       §4.2     06        the systems DASR is compared with, a file each
 weights                            weights in and out, the bundled ones, the authors' checkpoints
 evaluation      §4       05        PSNR-Y, SSIM-Y, benchmark
+compositions    §4.2     06        every system of the tables, with its weights
 probes          §4.2     02        how well representations tell degradations apart
 estimates       §4.4     08        a photograph's noise and JPEG, read off its representation
 inference                00        one picture in, one picture out, any size

@@ -5,7 +5,7 @@ A new system is a file of its own and one row here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dasrlib import errors
@@ -24,6 +24,7 @@ class SystemRow:
     colour: str | None  # hexadecimal; None: the colour of the text
     marker: str  # of matplotlib
     needs: Needs = "nothing"  # what `restore` must be given beside the LR picture
+    line: str = "-"  # of matplotlib; how a system is told, or what is put in front of it
 
     def __post_init__(self) -> None:
         errors.check_choices(self)
@@ -65,6 +66,7 @@ SYSTEMS: dict[str, SystemRow] = {
             "model5", "Model 5, non-blind", "Model 5", "#D55E00", "v", "kernel and noise",
             contrastive=False, turn=3, claim="at least as good",
         ),
+        SystemRow("authors", "DASR, the authors' weights", "authors'", "#000000", "."),
         SystemRow("srcnn", "SRCNN", "SRCNN", "#999933", "<"),
         SystemRow("rcan", "RCAN", "RCAN", "#117733", ">"),
         SystemRow("dncnn", "DnCNN, a denoiser", "DnCNN", "#661100", "P"),
@@ -72,20 +74,35 @@ SYSTEMS: dict[str, SystemRow] = {
                   "kernel and noise"),
         SystemRow("srmdnf", "SRMDNF, told the kernel", "SRMDNF", "#332288", "h", "kernel"),
         SystemRow("predictor", "Predictor, of the kernel alone", "Predictor", "#DDCC77", "1"),
-        SystemRow("srmdnf-predicted", "SRMDNF + Predictor", "SRMDNF + P", "#44AA99", "H"),
-        SystemRow("srmdnf-assumed", "SRMDNF, told one kernel for all", "SRMDNF, assumed",
-                  "#AA4499", "8"),
         SystemRow("sftmd", "SFTMD, told the kernel", "SFTMD", "#CC6677", "d", "kernel"),
         SystemRow("ikc", "IKC", "IKC", "#882255", "*"),
         SystemRow("zssr", "ZSSR, trained on the one picture, told the kernel", "ZSSR", "#A6761D",
                   "X", "kernel"),
         SystemRow("mzsr", "MZSR, a few steps on the one picture, told the kernel", "MZSR",
                   "#7570B3", "+", "kernel"),
-        SystemRow("dncnn-rcan", "DnCNN + RCAN", "DnCNN + RCAN", "#66A61E", "2"),
-        SystemRow("dncnn-srmdnf-predicted", "DnCNN + SRMDNF + Predictor", "DnCNN + SRMDNF + P",
-                  "#1B9E77", "3"),
-        SystemRow("dncnn-ikc", "DnCNN + IKC", "DnCNN + IKC", "#E7298A", "4"),
     )
+}  # fmt: skip
+
+
+def _told(row: SystemRow) -> list[SystemRow]:
+    """A system that is not blind, told the kernel by a Predictor, and told one fixed kernel."""
+    return [
+        SystemRow(f"{row.name}-predicted", f"{row.short} + Predictor", f"{row.short} + P",
+                  row.colour, row.marker, line="--"),
+        SystemRow(f"{row.name}-assumed", f"{row.short}, told one fixed kernel",
+                  f"{row.short}, fixed", row.colour, row.marker, line=":"),
+    ]  # fmt: skip
+
+
+SYSTEMS |= {row.name: row for told in [*SYSTEMS.values()] if told.needs != "nothing"
+            for row in _told(told)}  # fmt: skip
+# A denoiser in front, as Table 3 has it (§4.3).
+SYSTEMS |= {
+    f"dncnn-{name}": replace(
+        SYSTEMS[name], name=f"dncnn-{name}", title=f"DnCNN + {SYSTEMS[name].title}",
+        short=f"DnCNN + {SYSTEMS[name].short}", line="-.",
+    )
+    for name in ("rcan", "srmdnf-predicted", "ikc")
 }  # fmt: skip
 MODELS = {name: row for name, row in SYSTEMS.items() if isinstance(row, ModelVariant)}
 ABLATION = [name for name, model in MODELS.items() if model.turn]  # Models 1 to 5

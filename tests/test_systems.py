@@ -12,8 +12,21 @@ from dasrlib.systems import ABLATION, MODELS, SYSTEMS
 
 
 def test_every_row_is_told_apart_by_each_of_its_marks():
-    for mark in ("title", "short", "colour", "marker"):
+    for mark in ("title", "short"):
         assert len({getattr(row, mark) for row in SYSTEMS.values()}) == len(SYSTEMS), mark
+    # One colour and one marker for a network, one line for what it is told or put behind.
+    assert len({(row.colour, row.line) for row in SYSTEMS.values()}) == len(SYSTEMS)
+    for name, row in SYSTEMS.items():
+        base = SYSTEMS[name.removeprefix("dncnn-").split("-")[0]]
+        assert (row.colour, row.marker) == (base.colour, base.marker), name
+
+
+def test_what_is_told_makes_a_blind_system_of_one_that_is_not():
+    told = [name for name, row in SYSTEMS.items() if row.needs != "nothing"]
+    assert told == ["model5", "srmd", "srmdnf", "sftmd", "zssr", "mzsr"]
+    for name in told:
+        for form in ("predicted", "assumed"):
+            assert SYSTEMS[f"{name}-{form}"].needs == "nothing"
 
 
 def test_the_claims_are_the_papers_and_the_most_informative_model_is_trained_first():

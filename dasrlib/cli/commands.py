@@ -13,7 +13,7 @@ import typer
 
 from dasrlib.cli.error_messages import example, report_errors
 from dasrlib.cli.reproduce import RESUME, Dtype, Minutes, Profile
-from dasrlib.cli.reproduce import app as reproduce_app
+from dasrlib.cli.reproduce_comparison import app as reproduce_app
 from dasrlib.systems import DEFAULT_WEIGHTS
 
 app = typer.Typer(

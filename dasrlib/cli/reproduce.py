@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from dasrlib.cli.error_messages import example, report_errors
-
-if TYPE_CHECKING:
-    from dasrlib.studies.tables import Block, Entry, Row
 
 app = typer.Typer(
     no_args_is_help=True, help="Train, measure and draw the paper's tables and figures."
@@ -24,7 +18,6 @@ Profile = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper.")]
 Folder = Annotated[Path, typer.Option(help="Where the runs are kept, in a folder per profile.")]
 Dtype = Annotated[str | None, typer.Option(help="float32 or bfloat16; by default the faster one.")]
 Minutes = Annotated[float | None, typer.Option(help="Stop after this many minutes.")]
-Systems = Annotated[str, typer.Option(help="Which to measure, with commas between.")]
 RESUME = "run the same command again to resume"
 
 
@@ -133,80 +126,6 @@ def recipes(
         provenance=trials[-1]["provenance"],
     )
     typer.echo(str(path))
-
-
-@app.command(epilog=example("dasr reproduce table2 --systems dasr,bicubic"))
-@report_errors
-def table2(systems: Systems = "dasr,bicubic") -> None:
-    """Measure isotropic blur at ×2, ×3 and ×4, beside the paper's Table 2 (§4.2)."""
-    from dasrlib.studies import tables
-
-    entries = tables.choose("table2", systems.split(","))
-    found, missing = tables.sets_here()
-    if missing:
-        typer.echo(missing)
-    _reproduce_table("table2", entries, tables.table2(found))
-
-
-@app.command(epilog=example("dasr reproduce table3 --systems dasr,oracle,bicubic"))
-@report_errors
-def table3(systems: Systems = "dasr,oracle,bicubic") -> None:
-    """Measure anisotropic blur with noise on Set14 at ×4, beside the paper's Table 3 (§4.3)."""
-    from dasrlib.studies import tables
-
-    entries = tables.choose("table3", systems.split(","))
-    _reproduce_table("table3", entries, tables.table3())
-
-
-def _reproduce_table(name: str, entries: Mapping[str, Entry], blocks: Sequence[Block]) -> None:
-    """Measures, prints each row as soon as it is there, and keeps figures/NAME."""
-    from dasrlib import data, figures
-    from dasrlib.plots import tables as draw
-    from dasrlib.studies import tables
-
-    started = time.monotonic()
-    datasets = list(dict.fromkeys(block.dataset for block in blocks))
-    for dataset in datasets:
-        data.paths(dataset)  # a missing one is named before the work
-    loaded = tables.load_systems(entries.values(), blocks)
-    rows: list[Row] = []
-    for block in blocks:
-        typer.echo(f"\n{block.dataset}, ×{block.scale}, noise {block.noise}: PSNR-Y in dB")
-        for sign, values in block.kernels.items():
-            end = "    mean" if sign == [*block.kernels][-1] else ""
-            typer.echo(f"{sign:>35s}" + "".join(f"{value:8g}" for value in values) + end)
-        for row in tables.measure(block, loaded):
-            rows.append(row)
-            typer.echo("\n".join(_lines(row)))
-    path = figures.keep(
-        name,
-        getattr(draw, name),
-        asdict(tables.TableData({str(b.scale): b.kernels for b in blocks}, rows)),
-        profile="laptop",
-        seed=0,
-        made_by=f"dasr reproduce {name} --systems {','.join(entries)}",
-        alt=f"PSNR on {', '.join(datasets)} of {', '.join(entries)}, measured here for each "
-        "kernel, beside the printed rows of DASR and of the best other method",
-        minutes=round((time.monotonic() - started) / 60, 2),
-        weights=[weights for entry in entries.values() for weights in entry.weights_for(loaded)],
-        datasets=datasets,
-    )
-    typer.echo(str(path))
-
-
-def _lines(row: Row) -> list[str]:
-    """A row for the console; below a measured one its differences to the printed DASR."""
-
-    def line(title: str, values: Sequence[float], form: str) -> str:
-        return f"{title:>35s}" + "".join(f"{v:{form}}" for v in [*values, fmean(values)])
-
-    if row.ssim is None:
-        return [line(f"{row.title}, printed", row.psnr, "8.2f")]
-    return [
-        line(row.title, row.psnr, "8.2f") + f"  {row.seconds:.3f} s a picture",
-        line("− printed DASR", row.difference, "+8.2f"),
-        line("SSIM-Y", row.ssim, "8.4f"),
-    ]
 
 
 @app.command(epilog=example("dasr reproduce general"))

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pytest
 from smooth_pictures import picture
 
-from dasrlib import data, evaluation, figures, paper
+from dasrlib import compositions, data, evaluation, figures, paper
 from dasrlib.evaluation import Bicubic
 from dasrlib.plots import tables as draw
 from dasrlib.studies import tables
@@ -48,8 +48,7 @@ def test_table_2_has_every_scale_and_test_set():
 @pytest.mark.parametrize("number", [0, 2])
 def test_a_measured_row_is_the_mean_of_the_benchmark(two, number):
     block = tables.table3()[number]
-    entry = tables.ENTRIES["table3"]["bicubic"]
-    *printed, measured = tables.measure(block, {4: [(entry, Bicubic(4))]})
+    *printed, measured = tables.measure(block, ["bicubic"])
     assert {row.title for row in printed} == set(block.printed)
     assert all(row.system is None for row in printed)
     for column, degradation in enumerate(block.degradations):
@@ -59,47 +58,62 @@ def test_a_measured_row_is_the_mean_of_the_benchmark(two, number):
         assert measured.pictures["two"][column] == pytest.approx(rows[1].psnr, abs=5e-5)
         distance = measured.psnr[column] - block.printed["DASR"][column]
         assert measured.difference[column] == pytest.approx(distance, abs=1e-3)
+    assert measured.parameters == 0
 
 
 def test_an_unknown_system_is_refused_with_the_nearest_name():
     with pytest.raises(ValueError, match="did you mean 'bicubic'"):
-        tables.choose("table3", ["dasr", "bicubik"])
+        tables.require_weights(["model4", "bicubik"], tables.table3())
 
 
-@pytest.mark.parametrize("name", ["table2", "table3"])
-def test_a_stored_cell_is_measured_again(name):
-    if not (figures.folder() / f"{name}.json").exists():
-        pytest.skip(f"figures/{name}.json has not been measured yet")
+def test_a_system_that_no_block_can_measure_is_refused_before_the_work():
+    with pytest.raises(ValueError, match="model1-x4-aniso"):
+        tables.require_weights(["bicubic", "model1"], tables.table3())
+
+
+def test_large_test_sets_have_the_printed_systems_unless_somebody_asks():
+    small, large = tables.table2(["Set5", "B100"])[-2:]
+    names = ["bicubic", "model4", "model5"]
+    assert tables.measured_on(small, names) == names
+    assert tables.measured_on(large, names) == ["bicubic", "model4"]
+    assert tables.measured_on(large, names, asked=True) == names
+    twice = tables.table2(["Set5"])[0]
+    assert (twice.scale, tables.measured_on(twice, names)) == (2, ["bicubic", "model4"])
+
+
+CELLS = [
+    (name, row["system"])
+    for name in ("table2", "table3")
+    if (figures.folder() / f"{name}.json").exists()
+    for row in figures.read(name).data["rows"]
+    if row["system"]
+]
+
+
+@pytest.mark.parametrize(("name", "system"), [*dict.fromkeys(CELLS)])
+def test_a_stored_cell_is_measured_again(name, system):
+    """The smallest picture of the system's first row, under the row's last degradation."""
+    found = figures.read(name).data["rows"]
+    row = next(row for row in found if row["system"] == system)
     try:
-        pictures = dict(data.images("Set14"))
+        pictures = dict(data.images(row["dataset"]))
     except FileNotFoundError as error:
         pytest.skip(str(error))
-    blocks = tables.table2(["Set14"]) if name == "table2" else tables.table3()
-    rows = [r for r in figures.read(name).data["rows"] if r["dataset"] == "Set14" and r["pictures"]]
-    assert rows
-    for entry in tables.ENTRIES[name].values():
-        row = next((r for r in rows if r["title"] == entry.title), None)
-        if row is None:
-            continue
-        # The last noise level's generator has drawn for the pictures before: the first is taken.
-        block = next(b for b in blocks if (b.scale, b.noise) == (row["scale"], row["noise"]))
-        first = next(iter(pictures))
-        again = evaluation.benchmark(
-            entry.load(block.scale), [(first, pictures[first])], {0.0: block.degradations[-1]}
-        )
-        # Float32 sums of another processor move a picture by some thousandths of a dB.
-        assert row["pictures"][first][-1] == pytest.approx(again[0].psnr, abs=0.02)
+    blocks = tables.table2([row["dataset"]]) if name == "table2" else tables.table3()
+    block = next(b for b in blocks if (b.scale, b.noise) == (row["scale"], row["noise"]))
+    # With noise the generator has drawn for the pictures before: the first one is taken.
+    sizes = {p: pictures[p].numel() for p in ([*pictures][:1] if block.noise else pictures)}
+    small = min(sizes, key=lambda picture: sizes[picture])
+    built = compositions.load(system, block.scale, tables.space_of(block))
+    again = evaluation.benchmark(built, [(small, pictures[small])], {0.0: block.degradations[-1]})
+    # Float32 sums of another processor move a picture by some thousandths of a dB.
+    assert row["pictures"][small][-1] == pytest.approx(again[0].psnr, abs=0.02)
+    assert row["parameters"] == compositions.parameters(built)
 
 
 def test_both_tables_can_be_drawn(two):
     for name, blocks in (("table2", tables.table2(["Set5"])), ("table3", tables.table3())):
-        rows = []
-        for block in blocks:
-            entry = tables.ENTRIES[name]["bicubic"]
-            rows += [
-                vars(r)
-                for r in tables.measure(block, {block.scale: [(entry, Bicubic(block.scale))]})
-            ]
+        rows = [vars(r) for block in blocks for r in tables.measure(block, ["bicubic"])]
         kernels = {str(block.scale): block.kernels for block in blocks}
         figure = getattr(draw, name)({"kernels": kernels, "rows": rows})
         assert "measured here" in figure.axes[0].get_legend_handles_labels()[1][-1]
