@@ -156,6 +156,9 @@ def train(
     sftmd: Annotated[
         str | None, typer.Option(help="For ikc: the weights of a trained sftmd.")
     ] = None,
+    predictor: Annotated[
+        str | None, typer.Option(help="For ikc: those of a trained predictor, to start from.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the training.")] = 0,
     minutes: Minutes = None,
     dtype: Dtype = None,
@@ -179,7 +182,16 @@ def train(
     if images:
         chosen = replace(chosen, data=(images,))
     run = training.Run(
-        out, model, chosen, scale, degradations, seed, dtype=asked, graph=graph, sftmd=sftmd
+        out,
+        model,
+        chosen,
+        scale,
+        degradations,
+        seed,
+        dtype=asked,
+        graph=graph,
+        sftmd=sftmd,
+        predictor=predictor,
     )
     typer.echo(describe_dtype(run.device, run.dtype))
     if run.iteration:

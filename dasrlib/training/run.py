@@ -47,9 +47,9 @@ from dasrlib.training.step import (
     train_stage,
 )
 from dasrlib.training.trained_systems import (
+    parts_identity,
     profile_for,
-    sftmd_identity,
-    take_over_sftmd,
+    take_over,
     untrained,
 )
 from dasrlib.training.validation import (
@@ -84,6 +84,7 @@ class Run:
         dtype: of the autocast; by default the one that the run began with, or the fastest one.
         graph: on a GPU, capture the iteration of a DASR network as a CUDA graph.
         sftmd: the trained SFTMD that "ikc" is trained around: a name of weights, or a file.
+        predictor: a trained Predictor that the one of "ikc" starts from; else it starts anew.
 
     Raises:
         ValueError: the folder holds another run, or the settings do not fit together.
@@ -102,6 +103,7 @@ class Run:
         dtype: torch.dtype | None = None,
         graph: bool = True,
         sftmd: str | Path | None = None,
+        predictor: str | Path | None = None,
     ) -> None:
         self.folder, self.seed = Path(folder), seed
         self.checkpoints, self.log_path = Checkpoints(self.folder), self.folder / "log.jsonl"
@@ -118,7 +120,7 @@ class Run:
         self.provenance = provenance.describe(self.device)
         self.graph = graph and self.device.type == "cuda" and model in MODELS
         self.identity = identity(model, self.profile, self.space, seed)
-        self.identity |= sftmd_identity(model, sftmd)
+        self.identity |= parts_identity(model, sftmd, predictor)
         self.dtype = dtype or fastest_dtype(self.device)
         stored = self._read_checkpoint(dtype)
         # The run's weights come from its seed; the caller's random state stays as it was.
@@ -126,7 +128,7 @@ class Run:
             torch.default_generator.manual_seed(seed)
             built = untrained(model, self.profile, self.space)
             if isinstance(built, IKC) and sftmd is not None:
-                take_over_sftmd(built, sftmd)
+                take_over(built, sftmd, predictor)
             self.model: BlindSR | Baseline = built.to(self.device)
             self.model.to(memory_format=fastest_layout(self.device))  # type: ignore[call-overload]
             self.learner: ContrastiveLearner | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from dasrlib import baselines, errors, profiles, weights
 from dasrlib.baselines import NETWORKS, Baseline, schedules
 from dasrlib.baselines.ikc import IKC
+from dasrlib.baselines.predictor import Predictor
 from dasrlib.baselines.sftmd import SFTMD
 from dasrlib.degradation import DegradationSpace
 from dasrlib.network import BlindSR, build_for_profile
@@ -55,43 +56,60 @@ def untrained(name: str, profile: Profile, space: DegradationSpace) -> BlindSR |
     return system
 
 
-def sftmd_identity(name: str, sftmd: str | Path | None) -> dict[str, dict[str, str]]:
-    """Which SFTMD an IKC is trained around, for its record; nothing for another system.
+def parts_identity(
+    name: str, sftmd: str | Path | None, predictor: str | Path | None
+) -> dict[str, dict[str, str]]:
+    """Which trained networks an IKC is made of, for its record; nothing for another system.
 
     Args:
         name: of the system that is trained.
-        sftmd: the name of bundled weights, or a file.
+        sftmd, predictor: the names of bundled weights, or files.
 
     Raises:
-        ValueError: IKC has none, or another system has one.
+        ValueError: IKC has no SFTMD, or another system has one of both.
     """
-    if (name == "ikc") != (sftmd is not None):
+    parts = {"sftmd": sftmd, "predictor": predictor}
+    given = {part: weights.find(path) for part, path in parts.items() if path is not None}
+    if name != "ikc" and given:
+        part = next(iter(given))
+        raise ValueError(f"{part} is for ikc alone, {name} has none in it: leave it out")
+    if name == "ikc" and sftmd is None:
         raise ValueError(
             "ikc is trained around a trained SFTMD: name its weights as sftmd (--sftmd)"
-            if name == "ikc"
-            else f"sftmd is for ikc alone, {name} has none in it: leave it out"
         )
-    if sftmd is None:
-        return {}
-    path = weights.find(sftmd)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     # Not the whole path, which means nothing on another machine.
-    return {"sftmd": {"name": f"{path.parent.name}/{path.stem}", "sha256": digest}}
+    return {
+        part: {
+            "name": f"{path.parent.name}/{path.stem}",
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for part, path in given.items()
+    }
 
 
-def take_over_sftmd(system: IKC, sftmd: str | Path) -> None:
-    """Puts trained weights into IKC's SFTMD; raises ValueError where they do not fit."""
-    trained = weights.load_system(sftmd)
-    if not isinstance(trained, SFTMD):
-        raise ValueError(f"{sftmd} holds {trained.name}: ikc is trained around sftmd")
-    for what, theirs, own in (
-        ("the scale", trained.scale, system.scale),
-        ("the sizes", trained.sizes, system.sizes.sftmd),
-        ("the degradations", trained.space, system.space),
-    ):
-        if theirs != own:
-            raise ValueError(
-                f"{what} of {sftmd} and of the ikc differ ({theirs}, {own}): "
-                "train both in the same profile and with the same degradations"
-            )
-    system.use_sftmd(trained)
+def take_over(system: IKC, sftmd: str | Path, predictor: str | Path | None = None) -> None:
+    """Puts trained weights into IKC; raises ValueError where they do not fit."""
+    sizes = system.sizes
+    for path, kind, own in (
+        (sftmd, SFTMD, sizes.sftmd), (predictor, Predictor, sizes.predictor)
+    ):  # fmt: skip
+        if path is None:
+            continue
+        trained = weights.load_system(path)
+        if not isinstance(trained, kind):
+            wanted = "around sftmd" if kind is SFTMD else "from a predictor"
+            raise ValueError(f"{path} holds {trained.name}: ikc is trained {wanted}")
+        for what, theirs, ours in (
+            ("the scale", trained.scale, system.scale),
+            ("the sizes", trained.sizes, own),
+            ("the degradations", trained.space, system.space),
+        ):
+            if theirs != ours:
+                raise ValueError(
+                    f"{what} of {path} and of the ikc differ ({theirs}, {ours}): "
+                    "train both in the same profile and with the same degradations"
+                )
+        if isinstance(trained, SFTMD):
+            system.use_sftmd(trained)
+        else:
+            system.predictor.load_state_dict(trained.state_dict())

@@ -169,6 +169,23 @@ def test_ikc_keeps_the_sftmd_that_it_was_given(tmp_path, clock, sftmd):
         started(tmp_path / "new", clock, model="ikc", sftmd=other)
 
 
+def test_the_predictor_of_ikc_starts_from_a_trained_one(tmp_path, clock, sftmd):
+    trained = started(tmp_path / "predictor", clock, model="predictor")
+    assert trained.train(progress=False)
+    path = tmp_path / "predictor" / "weights.safetensors"
+    run = started(tmp_path / "ikc", clock, model="ikc", sftmd=sftmd(), predictor=path)
+    given = weights.load_system(path).state_dict()
+    for key, tensor in run.model.predictor.state_dict().items():
+        assert torch.equal(tensor, given[key]), key
+    assert run.train(progress=False)
+    record = RunRecord.read(tmp_path / "ikc" / "weights.json")
+    assert record.predictor["name"] == "predictor/weights"
+    with pytest.raises(ValueError, match="holds sftmd: ikc is trained from a predictor"):
+        started(tmp_path / "other", clock, model="ikc", sftmd=sftmd(), predictor=sftmd())
+    with pytest.raises(ValueError, match="predictor is for ikc alone, rcan has none in it"):
+        started(tmp_path / "rcan", clock, model="rcan", predictor=path)
+
+
 def test_an_sftmd_that_is_missing_or_not_wanted_is_refused(tmp_path, clock):
     with pytest.raises(ValueError, match="ikc is trained around a trained SFTMD"):
         started(tmp_path, clock, model="ikc")
