@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dasrlib.acceleration.blur_downsample import blur_downsample
 from dasrlib.acceleration.devices import to_device
-from dasrlib.errors import check_choice, check_choices, check_pictures
+from dasrlib.errors import check_choice, check_choices, check_number, check_pictures
 from dasrlib.jpeg import compress
 from dasrlib.paper import KERNEL_SIZE, LAMBDA_RANGE, SIGMA_RANGE, check_scale
 from dasrlib.resampling import blur
@@ -255,9 +255,19 @@ class DegradationSpace:
     isotropic_share: float = 0.0
 
     def __post_init__(self) -> None:
+        check_scale(self.scale)
+        narrowest, widest = self.widths
+        check_number("the smallest kernel width", narrowest, at_least=0)
+        check_number("the largest kernel width", widest, at_least=narrowest)
+        if not self.is_isotropic:  # 0, no blur, is isotropic
+            check_number("the smallest kernel width", narrowest, above=0)
+        check_number("noise", self.noise, at_least=0)
+        if self.quality is not None:
+            worst, best = self.quality
+            check_number("the worst JPEG quality", worst, at_least=1)
+            check_number("the best JPEG quality", best, at_least=worst, at_most=100)
         for name in ("without", "isotropic_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: must be a share from 0 to 1")
+            check_number(name, getattr(self, name), at_least=0, at_most=1)
         if self.without and not self.noise and self.quality is None:
             raise ValueError(
                 f"without is {self.without} in a space without noise and JPEG: set it to 0"

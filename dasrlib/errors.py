@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
+from numbers import Integral, Real
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import torch
@@ -36,6 +38,39 @@ def check_choices(item: object) -> None:
     for name, hint in get_type_hints(type(item)).items():
         if get_origin(hint) is Literal:
             check_choice(name, getattr(item, name), hint)
+
+
+def check_number(
+    name: str,
+    value: object,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    whole: bool = False,
+) -> None:
+    """Raises ValueError where a setting is no finite number, or not within these bounds.
+
+    whole: it must be a whole number. True and False are no numbers.
+    """
+    kind = Integral if whole else Real
+    fits = isinstance(value, kind) and not isinstance(value, bool)
+    number = float(value) if fits else math.nan  # type: ignore[arg-type]
+    fits = math.isfinite(number)
+    expected = []
+    for words, bound, holds in (
+        ("at least", at_least, at_least is None or number >= at_least),
+        ("above", above, above is None or number > above),
+        ("at most", at_most, at_most is None or number <= at_most),
+        ("below", below, below is None or number < below),
+    ):
+        fits = fits and holds
+        if bound is not None:
+            expected.append(f"{words} {bound:g}")
+    if not fits:
+        bounds = " and ".join(expected)
+        said = f"a {'whole' if whole else 'finite'} number{bounds and ', ' + bounds}"
+        raise ValueError(f"{name} must be {said}, got {value!r}")
 
 
 def check_batch(images: Tensor, channels: int | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from dasrlib import errors, paper
@@ -20,6 +20,10 @@ class Sizes:
     reduction: int = paper.REDUCTION  # channels / hidden units of the channel modulation
     tail_channels: int = paper.FEATURES  # of the upsampler, where 64 cost more than 6 DA blocks
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            errors.check_number(field.name, getattr(self, field.name), at_least=1, whole=True)
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -36,6 +40,13 @@ class Stage:
 
     def __post_init__(self) -> None:
         errors.check_choices(self)
+        errors.check_number("iterations", self.iterations, at_least=0, whole=True)
+        errors.check_number("lr", self.lr, above=0)
+        errors.check_number("warmup", self.warmup, at_least=0, whole=True)
+        for milestone in self.milestones:
+            errors.check_number("a milestone", milestone, at_least=0, whole=True)
+        errors.check_number("factor", self.factor, above=0)
+        errors.check_number("batch", self.batch, at_least=1, whole=True)
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,12 @@ class Profile:
     checkpoint_minutes: float = 2.0
 
     def __post_init__(self) -> None:
+        errors.check_number("held_out", self.held_out, at_least=0, whole=True)
+        errors.check_number("patch", self.patch, at_least=1, whole=True)
+        errors.check_number("validate_every", self.validate_every, at_least=1, whole=True)
+        errors.check_number("checkpoint_minutes", self.checkpoint_minutes, at_least=0)
+        if not self.data:
+            raise ValueError("data is empty: name a dataset to train on")
         if self.recipe.batchnorm == "group":
             raise ValueError(
                 "only the recipe study has GroupNorm: set batchnorm='joint' or 'split'"

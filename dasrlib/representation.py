@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dasrlib import paper
-from dasrlib.errors import check_choice, check_choices
+from dasrlib.errors import check_batch, check_choice, check_choices, check_number
 
 DIMENSION = paper.REPRESENTATION
 
@@ -100,6 +100,12 @@ def info_nce(logits: Tensor, positive: Tensor) -> Tensor:
         positive: (B,), the positive's column.
     """
     # −log [ exp(p_i¹·p_i²/τ) / ( exp(p_i¹·p_i²/τ) + Σ_j exp(p_i¹·p_queue^j/τ) ) ]
+    b = len(positive)
+    if logits.ndim != 2 or positive.shape != (b,) or len(logits) != b or logits.numel() == 0:
+        raise ValueError(
+            f"expected logits (B, N) and a column for each of B, got {tuple(logits.shape)} and "
+            f"{tuple(positive.shape)}"
+        )
     at_positive = logits.gather(1, positive[:, None])[:, 0]  # (B,)
     return (torch.logsumexp(logits, dim=1) - at_positive).mean()
 
@@ -135,6 +141,11 @@ class ContrastiveRecipe:
 
     def __post_init__(self) -> None:
         check_choices(self)
+        check_number("queue_size", self.queue_size, at_least=0, whole=True)
+        check_number("momentum", self.momentum, at_least=0, below=1)
+        check_number("temperature", self.temperature, above=0)
+        check_number("shared_noise", self.shared_noise, at_least=0, at_most=1)
+        check_number("copies", self.copies, at_least=1, whole=True)
         if (self.queue_size < 1) != (self.negatives == "batch"):
             expected = "0" if self.negatives == "batch" else "at least 1"
             raise ValueError(
@@ -183,6 +194,8 @@ class ContrastiveLearner(nn.Module):
 
     def __init__(self, encoder: Encoder, recipe: ContrastiveRecipe = IN_BATCH) -> None:
         super().__init__()
+        if not isinstance(recipe, ContrastiveRecipe):
+            raise ValueError(f"expected a ContrastiveRecipe, got {recipe!r}")
         self.recipe, self.query_encoder = recipe, encoder
         self.key_encoder = copy.deepcopy(encoder).requires_grad_(False) if recipe.momentum else None
         self.regressor = nn.Linear(DIMENSION, 1) if recipe.supervised else None
@@ -231,6 +244,12 @@ class ContrastiveLearner(nn.Module):
             key: (B, 3, P, P), another patch with the same degradation.
             widths: (B,), the labels of a supervised recipe; no other recipe reads them.
         """
+        check_batch(query, 3)
+        if query.shape != key.shape:
+            raise ValueError(
+                f"query and key must be patches of one shape, got {tuple(query.shape)} and "
+                f"{tuple(key.shape)}"
+            )
         b, negatives = len(query), self.recipe.negatives
         if self.regressor is not None:
             assert widths is not None, "a supervised recipe needs the labels"

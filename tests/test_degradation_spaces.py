@@ -176,7 +176,10 @@ def test_photo_space_is_the_anisotropic_one_with_jpeg_and_with_clean_pictures(sc
 
 @pytest.mark.parametrize(
     ("field", "value", "said"),
-    [("without", 1.5, "without is 1.5"), ("isotropic_share", -0.1, "isotropic_share is -0.1")],
+    [
+        ("without", 1.5, "without must be .* at most 1, got 1.5"),
+        ("isotropic_share", -0.1, "isotropic_share must be .* at least 0 .*, got -0.1"),
+    ],
 )
 def test_a_share_is_from_0_to_1(field, value, said):
     with pytest.raises(ValueError, match=said):
