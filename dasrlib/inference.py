@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from dasrlib import data, estimates
@@ -116,6 +117,18 @@ def upscale(
     return sr
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode; afterwards each part of it is in the mode that it was in."""
+    training = [part for part in model.modules() if part.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
 def check_picture(lr: Tensor) -> None:
     """Raises ValueError for what is no LR picture: (3, H, W), uint8 or in [0, 1], H and W ≥ 3."""
     if lr.ndim != 3 or lr.shape[0] != 3:
@@ -149,7 +162,6 @@ def upscale_tiles(
     h, w = lr.shape[-2:]
     if tile is not None and tile < 32:
         raise ValueError(f"tile must be at least 32 LR pixels, got {tile}")
-    model.eval()
     side = tile or (max(h, w) if h * w <= WHOLE_PICTURE else TILE)
     boxes = [(y, x) for y in _spans(h, side) for x in _spans(w, side)]
     return _steps(model, lr, boxes, priority_point, dtype)
@@ -173,7 +185,7 @@ def _steps(
     def computed(function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
         # Entered for each step: over a yield, the modes would also apply to the caller's code.
         mixed = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-        with torch.inference_mode(), mixed:
+        with torch.inference_mode(), mixed, evaluating(model):
             return function(*inputs)
 
     areas, vectors = [], []

@@ -80,6 +80,16 @@ def test_an_upscale_leaves_the_callers_random_state_as_it_was():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_an_upscale_leaves_the_callers_model_in_its_mode():
+    model = build("model4", 2, "smoke").train()
+    model.sr.head.eval()  # as a part that is not trained is
+    before = {name: part.training for name, part in model.named_modules()}
+    lr = picture(8, 9)
+    sr = inference.upscale(lr, model)
+    assert {name: part.training for name, part in model.named_modules()} == before
+    assert torch.equal(sr, inference.upscale(lr, model.eval()))
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("size", [(64, 64), (37, 70), (33, 32), (70, 12)])
 def test_tiles_are_the_whole_picture(monkeypatch, unrounded, size, scale):

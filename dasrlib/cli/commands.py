@@ -150,6 +150,9 @@ def train(
     noise_free: Annotated[
         float | None, typer.Option(help="Share of pictures without noise, 0 to 1.")
     ] = None,
+    patch: Annotated[
+        int | None, typer.Option(help="Side of the patches, LR pixels; by default the profile's.")
+    ] = None,
     iterations: Annotated[
         int | None, typer.Option(help="Of both stages; by default the profile's.")
     ] = None,
@@ -179,6 +182,8 @@ def train(
     chosen = training.profile_for(model, profile)
     if iterations is not None:
         chosen = profiles.with_iterations(chosen, iterations)
+    if patch is not None:
+        chosen = replace(chosen, patch=patch)
     if images:
         chosen = replace(chosen, data=(images,))
     run = training.Run(

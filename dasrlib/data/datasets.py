@@ -7,7 +7,7 @@ A dataset is a folder of its name, such as `Set14/`, in the folder that the envi
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -79,12 +79,13 @@ def images(name: str | Path, limit: int | None = None) -> list[tuple[str, Tensor
         For each picture its file's name without extension, and (3, H, W) float32 RGB in [0, 1].
 
     Raises:
-        ValueError: the name is none of these, the limit is below 1, or a file is not a picture.
+        ValueError: the name is none of these, the limit is below 1, or files are no pictures.
         FileNotFoundError: the dataset is not on this machine, or the folder has no pictures.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, or None for all images, got {limit}")
-    return [(path.stem, load_image(path)) for path in paths(name)[:limit]]
+    chosen = paths(name)[:limit]
+    return _named(chosen, _read(chosen, [load_image] * len(chosen)))
 
 
 def split(items: Sequence[Item], held_out: int = 20) -> tuple[list[Item], list[Item]]:
@@ -110,14 +111,41 @@ def training_images(names: Sequence[str | Path], held_out: int) -> tuple[Picture
     memory. Only pictures of the first one are held out."""
     train: list[tuple[str, Tensor]] = []
     kept: list[tuple[str, Tensor]] = []
+    for i, name in enumerate(names):
+        more, out = split(paths(name), held_out if i == 0 else 0)
+        readers = [load_image_uint8] * len(more) + [load_image] * len(out)
+        pictures = _read([*more, *out], readers)
+        train += _named(more, pictures[: len(more)])
+        kept += _named(out, pictures[len(more) :])
+    return train, kept
+
+
+def _named(files: Sequence[Path], pictures: Sequence[Tensor]) -> list[tuple[str, Tensor]]:
+    return [(path.stem, picture) for path, picture in zip(files, pictures, strict=True)]
+
+
+def _read(files: Sequence[Path], readers: Sequence[Callable[[Path], Tensor]]) -> list[Tensor]:
+    """Each file by its reader; raises one ValueError that names all that are no pictures."""
+
+    def attempt(reader: Callable[[Path], Tensor], path: Path) -> Tensor | ValueError:
+        try:
+            return reader(path)
+        except ValueError as error:
+            return error
+
     # Decoding a picture takes longer than reading it, and leaves other cores free.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for i, name in enumerate(names):
-            more, out = split(paths(name), held_out if i == 0 else 0)
-            stems = (path.stem for path in more)
-            train += zip(stems, pool.map(load_image_uint8, more), strict=True)
-            kept += [(path.stem, load_image(path)) for path in out]
-    return train, kept
+        found = list(pool.map(attempt, readers, files))
+    refused = {p.name: f for p, f in zip(files, found, strict=True) if isinstance(f, ValueError)}
+    if refused:
+        first = next(iter(refused.values()))
+        if len(refused) == 1:
+            raise first
+        raise ValueError(
+            f"{len(refused)} files of {files[0].parent} cannot be used ({', '.join(refused)}): "
+            f"repair or remove them; of the first: {first}"
+        ) from first
+    return [picture for picture in found if isinstance(picture, Tensor)]
 
 
 def _samples() -> list[Path]:

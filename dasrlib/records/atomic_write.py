@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,14 @@ def _temporary_beside(path: Path) -> Path:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     return Path(name)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes what killed writes of `path` left beside it; no other process may be writing it."""
+    made_by_mkstemp = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{path.suffix}")
+    for file in path.parent.glob(f".{path.name}.*"):
+        if made_by_mkstemp.fullmatch(file.name):
+            file.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -72,6 +72,7 @@ class RunRecord:
     log: Sequence[LogRow]
     readout: Readout | None = None  # of a training on noisy pictures
     pictures: Mapping[str, object] | None = None  # to train on: count, and digest of all pixels
+    sittings: Sequence[Mapping[str, object]] | None = None  # machine, minutes, iterations of each
     sftmd: Mapping[str, str] | None = None  # of IKC: name and digest of its SFTMD's weights
     predictor: Mapping[str, str] | None = None  # and of those that its Predictor started from
 
@@ -81,7 +82,8 @@ class RunRecord:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         names = [part.name for part in fields(cls)]
         # What older records, and most others, do not have.
-        content = {"readout": None, "pictures": None, "sftmd": None, "predictor": None, **content}
+        optional = ("readout", "pictures", "sittings", "sftmd", "predictor")
+        content = dict.fromkeys(optional) | content
         if content["readout"]:
             content["readout"] = Readout(**content["readout"])
         missing = [name for name in names if name not in content]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import warnings
@@ -16,8 +17,9 @@ from typing import Any
 
 import filelock
 import torch
+from safetensors import SafetensorError
 
-from dasrlib.records.atomic_write import atomic_write
+from dasrlib.records.atomic_write import atomic_write, remove_leftovers
 
 # Ctrl-C, a machine that shuts down, a terminal that is closed (which Windows does not tell).
 SIGNALS = [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
@@ -51,15 +53,34 @@ def deferred_interrupt() -> Iterator[list[int]]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds the folder; raises RuntimeError where another process holds it."""
+    """Holds the folder, and removes what killed writes left in it.
+
+    Raises RuntimeError where another process holds it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(folder / ".lock", timeout=0):
+            for name in ("checkpoint.pt", "log.jsonl", "weights.safetensors", "weights.json"):
+                remove_leftovers(folder / name)
             yield
     except filelock.Timeout:
         raise RuntimeError(
             f"another process is training in {folder}: wait for it, or choose another folder"
         ) from None
+
+
+@contextmanager
+def full_disk_told(folder: Path) -> Iterator[None]:
+    """Turns the errors of writing into a folder into one sentence, an OSError."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        free = shutil.disk_usage(folder).free / 1e6
+        raise OSError(
+            f"cannot write into {folder} ({reason}; {free:,.0f} MB are free): the last checkpoint "
+            "is whole; make room, then run the same command again"
+        ) from error
 
 
 class Checkpoints:
@@ -71,7 +92,7 @@ class Checkpoints:
 
     def write(self, state: Mapping[str, Any]) -> None:
         """Writes a state whole or not at all, and keeps the last one."""
-        with atomic_write(self.path) as temporary:
+        with full_disk_told(self.path.parent), atomic_write(self.path) as temporary:
             torch.save(dict(state), temporary)
             if self.path.exists():
                 os.replace(self.path, self.previous)

@@ -7,25 +7,21 @@ from torch import Tensor
 
 from dasrlib.acceleration.devices import to_device
 from dasrlib.data import Pictures, to_uint8
+from dasrlib.training.pictures import large_enough
 
 
 class PatchPairs:
     """Draws pairs of patches from pictures, which are held as uint8.
 
-    images: (name, (3, H, W)) pairs, uint8 or floats in [0, 1]. patch: in HR pixels. device: of the
+    images: (name, (3, H, W)) pairs of any sizes, uint8 or floats in [0, 1]; those that are smaller
+    than a patch are skipped, and a warning counts them. patch: in HR pixels. device: of the
     patches; the pictures are there too if half of its free memory can hold them.
     """
 
     def __init__(self, images: Pictures, patch: int, device: torch.device | str = "cpu") -> None:
         if not images:
             raise ValueError("there are no pictures to draw patches from")
-        for name, image in images:
-            if min(image.shape[-2:]) < patch:
-                h, w = image.shape[-2:]
-                raise ValueError(
-                    f"{name} is {h}×{w}, smaller than a patch of {patch}×{patch}: "
-                    "leave it out, or train with smaller patches"
-                )
+        images = large_enough(images, patch, "a patch", "train with smaller patches (--patch)")
         self.patch, self.device = patch, torch.device(device)
         sizes = torch.tensor([image.numel() for _, image in images])
         self.heights = torch.tensor([image.shape[-2] for _, image in images])

@@ -7,36 +7,41 @@ ends where an uncut one does.
 from __future__ import annotations
 
 import json
+import sys
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
-from dasrlib import data, estimates, profiles, weights
+from dasrlib import errors, estimates, profiles, weights
 from dasrlib.acceleration.devices import fastest_dtype, fastest_layout, here
 from dasrlib.baselines import Baseline
 from dasrlib.baselines.ikc import IKC
 from dasrlib.baselines.predictor import Predictor
-from dasrlib.data import Pictures, centre_crop, crop_to_multiple
+from dasrlib.data import Pictures
 from dasrlib.degradation import DegradationSpace
 from dasrlib.network import BlindSR
 from dasrlib.profiles import Profile
 from dasrlib.records import provenance
-from dasrlib.records.atomic_write import atomic_write
 from dasrlib.records.run_record import LogRow, Readout, RunRecord
 from dasrlib.representation import ContrastiveLearner, Encoder
 from dasrlib.systems import MODELS
 from dasrlib.training.baseline_step import BaselineStep
-from dasrlib.training.checkpoint import Checkpoints, deferred_interrupt, locked
+from dasrlib.training.checkpoint import (
+    Checkpoints,
+    deferred_interrupt,
+    full_disk_told,
+    locked,
+)
 from dasrlib.training.cuda_graph import CudaGraphStep
+from dasrlib.training.log import Log
 from dasrlib.training.patches import PatchPairs
-from dasrlib.training.settings import describe_pictures, identity, require_same_settings
+from dasrlib.training.pictures import RunPictures, require_same_pictures
+from dasrlib.training.settings import identity, require_same_settings
 from dasrlib.training.step import (
     AdamStep,
     Batch,
@@ -59,13 +64,6 @@ from dasrlib.training.validation import (
 )
 
 LOG_EVERY = 25  # iterations; the log holds means over them
-VALIDATION_CROP = 192  # HR pixels; a multiple of every scale
-READOUT_PICTURES = 60  # training pictures on which the readout is fitted
-
-
-def to_float(image: Tensor) -> Tensor:
-    """A picture in [0, 1]; training pictures are held as bytes."""
-    return image / 255 if image.dtype == torch.uint8 else image
 
 
 class Run:
@@ -79,7 +77,8 @@ class Run:
         space: the degradations; by default the isotropic ones of the scale. A baseline trains on
             those of them that it assumes, and is measured under all.
         seed: of the weights, the patches and the degradations.
-        images: (training, held-out) pictures instead of the profile's.
+        images: (training, held-out) pictures instead of the profile's: of any sizes, uint8 or
+            floats in [0, 1]. Those that are too small are skipped, and a warning counts them.
         device: by default a GPU where there is one.
         dtype: of the autocast; by default the one that the run began with, or the fastest one.
         graph: on a GPU, capture the iteration of a DASR network as a CUDA graph.
@@ -106,7 +105,9 @@ class Run:
         predictor: str | Path | None = None,
     ) -> None:
         self.folder, self.seed = Path(folder), seed
-        self.checkpoints, self.log_path = Checkpoints(self.folder), self.folder / "log.jsonl"
+        errors.check_number("seed", seed, at_least=0, whole=True)
+        self.checkpoints, self._log = Checkpoints(self.folder), Log(self.folder)
+        self.log_path = self._log.path
         self.space = space or DegradationSpace.isotropic(scale)
         chosen = profile_for(model, profile) if isinstance(profile, str) else profile
         # A baseline learns no representation: each of its pictures and noise levels is its own.
@@ -146,30 +147,15 @@ class Run:
             self.stages = replace(first, iterations=0), replace(second, iterations=self.iterations)
         self.step: AdamStep | None = None
         self.iteration, self.minutes, self.losses = 0, 0.0, LossMeter(self.device)
+        self.sittings: list[dict[str, Any]] = []  # one for each call of `train`
 
-        train, held_out = images or data.training_images(self.profile.data, self.profile.held_out)
-        self.pictures = describe_pictures(train)
-        if stored and stored.get("pictures", self.pictures) != self.pictures:
-            raise ValueError(
-                f"{self.folder} holds a run on {stored['pictures']['count']} other pictures than "
-                f"these {len(train)}: train on the same ones, or choose another folder"
-            )
-        self.patches = PatchPairs(train, self.profile.patch * scale, self.device)
-        smallest = 2 * scale + 11  # what SSIM's window needs after shaving
-        for name, image in held_out:
-            if min(image.shape[-2:]) < smallest:
-                raise ValueError(
-                    f"the held-out picture {name} is {image.shape[-2]}×{image.shape[-1]}, "
-                    f"too small to measure: each side must be at least {smallest} pixels"
-                )
-        self.held_out = [
-            (name, centre_crop(crop_to_multiple(image, scale), VALIDATION_CROP))
-            for name, image in held_out
-        ]
-        self.readout_pictures = [
-            (name, to_float(centre_crop(crop_to_multiple(image, scale), VALIDATION_CROP)))
-            for name, image in train[:READOUT_PICTURES]
-        ]
+        chosen_pictures = RunPictures.chosen(images, self.profile, scale)
+        self.pictures, self.checksums = chosen_pictures.description, chosen_pictures.checksums
+        if stored:
+            asked = {"pictures": self.pictures, "checksums": self.checksums}
+            require_same_pictures(self.folder, stored, asked)
+        self.patches = PatchPairs(chosen_pictures.train, self.profile.patch * scale, self.device)
+        self.held_out, self.readout_pictures = chosen_pictures.held_out, chosen_pictures.readout
         if stored:
             self._resume(stored)
 
@@ -188,6 +174,8 @@ class Run:
         state = {
             "identity": json.dumps(self.identity),
             "pictures": self.pictures,
+            "checksums": self.checksums,
+            "sittings": json.dumps(self.sittings),
             "dtype": str(self.dtype),
             "model": self.model.state_dict(),
             "learner": self.learner.state_dict() if self.learner else None,
@@ -214,6 +202,7 @@ class Run:
 
     def _resume(self, state: dict[str, Any]) -> None:
         self.iteration, self.minutes = state["iteration"], state["minutes"]
+        self.sittings = json.loads(state.get("sittings", "[]"))
         self.losses = LossMeter(self.device, state["losses"])
         self.model.load_state_dict(state["model"])
         if self.learner:
@@ -224,19 +213,7 @@ class Run:
 
     def log(self) -> list[LogRow]:
         """The log so far: means of the losses over 25 iterations, held-out PSNR now and then."""
-        if not self.log_path.exists():
-            return []
-        # A line without its end was being written when the machine stopped.
-        whole, _, _ = self.log_path.read_text(errors="replace").rpartition("\n")
-        rows: list[LogRow] = []
-        for line in whole.splitlines():
-            try:
-                rows.append(LogRow(**json.loads(line)))
-            except (ValueError, TypeError):
-                continue
-        if skipped := len(whole.splitlines()) - len(rows):
-            warnings.warn(f"{self.log_path}: {skipped} damaged lines are skipped", stacklevel=2)
-        return rows
+        return self._log.rows()
 
     def _sample_batch(self, batch: int, iteration: int) -> Batch:
         space, recipe = self.training_space, self.profile.recipe
@@ -272,18 +249,24 @@ class Run:
         (Ctrl-C, or a machine that shuts down) ends the iteration and leaves a checkpoint; a second
         one does not wait. Raises RuntimeError where another process trains in the folder.
         """
+        if minutes is not None:
+            errors.check_number("minutes", minutes, at_least=0)
         with locked(self.folder):
-            return self._train(minutes, progress)
+            try:
+                return self._train(minutes, progress)
+            finally:
+                self._log.end()
 
     def _train(self, minutes: float | None, progress: bool) -> bool:
         finished = self.folder / "weights.json"
         if self.iteration == self.iterations and finished.exists():
             return True  # its record is that of the machine that trained it
-        # A run that was killed has logged more than its last checkpoint holds.
-        kept = [row for row in self.log() if row["iteration"] <= self.iteration]
-        with atomic_write(self.log_path) as temporary:
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        started, before = time.monotonic(), self.minutes
+        if progress:
+            tqdm.write(self.description, file=sys.stderr)
+        with full_disk_told(self.folder):
+            self._log.begin(self.iteration)
+        before, begun, earlier = self.minutes, self.iteration, self.sittings
+        started = time.monotonic()
         saved, iterations = started, self.iterate()
         bar = tqdm(total=self.iterations, initial=self.iteration, disable=not progress, unit="it")
         with bar, deferred_interrupt() as interrupted:
@@ -291,7 +274,10 @@ class Run:
                 if minutes is not None and time.monotonic() - started > minutes * 60:
                     break
                 self.losses.add(next(iterations))
-                self.minutes = before + (time.monotonic() - started) / 60
+                now = (time.monotonic() - started) / 60
+                self.minutes = before + now
+                sitting = {"iterations": [begun, self.iteration], "minutes": round(now, 2)}
+                self.sittings = [*earlier, sitting | self.provenance]
                 bar.update()
                 self._log_when_due(bar)
                 if time.monotonic() - saved > self.profile.checkpoint_minutes * 60:
@@ -312,9 +298,22 @@ class Run:
             log=self.log(),
             readout=self._readout(),
             pictures=self.pictures,
+            sittings=self.sittings,
         )
-        weights.save(self.model, self.folder / "weights.safetensors", record)
+        with full_disk_told(self.folder):
+            weights.save(self.model, self.folder / "weights.safetensors", record)
         return True
+
+    @property
+    def description(self) -> str:
+        """A line that says what the run does: network, profile, seed, pictures, device, dtype."""
+        done = f" from {self.iteration} on" if self.iteration else ""
+        return (
+            f"{self.identity['model']} ×{self.space.scale}, profile {self.profile.name}, seed "
+            f"{self.seed}: {self.iterations} iterations{done} on {self.pictures['count']} pictures "
+            f"({len(self.held_out)} held out), {self.provenance['device']}, "
+            f"{str(self.dtype).removeprefix('torch.')}"
+        )
 
     def _readout(self) -> Readout | None:
         """Fitted on some of the training pictures, where there was noise to read."""
@@ -350,6 +349,6 @@ class Run:
                 row["code_error"] = {k: float(f"{error:.4g}") for k, error in found.items()}
             else:
                 row["psnr"] = {label: round(db, 3) for label, db in found.items()}
-        with self.log_path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        with full_disk_told(self.folder):
+            self._log.add(row)
         bar.set_postfix(losses)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dasrlib.data import Pictures, to_uint8
 from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Profile
 
@@ -21,15 +19,6 @@ ADDED = {
     "shared_noise": 0.0,
     "copies": 1,
 }
-
-
-def describe_pictures(pictures: Pictures) -> dict[str, Any]:
-    """How many pictures, and a digest of their sizes and pixels (§4.1)."""
-    digest = hashlib.sha256()
-    for _, picture in pictures:
-        digest.update(str(tuple(picture.shape)).encode())
-        digest.update(to_uint8(picture).contiguous().numpy().data)
-    return {"count": len(pictures), "sha256": digest.hexdigest()}
 
 
 def identity(model: str, profile: Profile, space: DegradationSpace, seed: int) -> dict[str, Any]:

@@ -361,6 +361,19 @@ def test_train_runs_and_resumes(tmp_path, folder, monkeypatch):
     assert "holds a run with other settings" in said
 
 
+def test_small_pictures_are_skipped_and_smaller_patches_take_them(tmp_path, folder):
+    data.save_image(torch.rand(3, 30, 31), folder / "a stamp.png")
+    words = ("train", "--profile", "smoke", "--images", folder, "--iterations", 11)
+    with pytest.warns(UserWarning, match=r"1 of 5 pictures are skipped: .*a stamp of 30×31"):
+        dasr(*words, "--out", tmp_path / "run")
+    dasr(*words, "--out", tmp_path / "fine", "--patch", 7)
+    records = [weights.record(tmp_path / name / "weights.safetensors") for name in ("run", "fine")]
+    assert [record.pictures["count"] for record in records] == [4, 5]
+    assert [record.profile["patch"] for record in records] == [16, 7]
+    said = dasr(*words, "--out", tmp_path / "no", "--patch", 2, code=1)
+    assert "patch must be a finite number, at least 3, got 2" in said
+
+
 # Data
 
 
@@ -485,7 +498,7 @@ WRONG = {
     "empty folder": (("evaluate", "--images", "EMPTY"), "no pictures in"),
     "pictures smaller than a patch": (
         ("train", "--profile", "smoke", "--images", "STAMPS", "--out", "RUN"),
-        "8×9, smaller than a patch of 64×64",
+        "smaller than 64×64 pixels, a patch (a of 8×9, b of 8×9): train with smaller patches",
     ),
     "misspelt dtype": (("upscale", "PHOTO", "OUT", "--dtype", "bf16"), "got 'bf16'"),
     "misspelt dtype of a run": (

@@ -117,6 +117,37 @@ def test_a_folder_is_read_sorted_by_file_name_and_only_its_pictures(tmp_path):
     ]
 
 
+def test_a_folder_may_mix_kinds_and_sizes(tmp_path):
+    rgb = np.random.default_rng(0).integers(0, 256, (30, 21, 3), dtype=np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "a.jpg")
+    Image.fromarray(rgb[:9, :, 0]).save(tmp_path / "grey.png")
+    Image.fromarray(rgb[:, :7, 0].astype(np.uint16) * 257).save(tmp_path / "deep.tiff")
+    Image.fromarray(np.dstack([rgb, rgb[..., 0]])).save(tmp_path / "transparent.webp")
+    Image.fromarray(rgb).convert("P").save(tmp_path / "palette.bmp")
+    sizes = {name: tuple(image.shape) for name, image in data.images(tmp_path)}
+    assert sizes == {
+        "a": (3, 30, 21),
+        "grey": (3, 9, 21),
+        "deep": (3, 30, 7),
+        "transparent": (3, 30, 21),
+        "palette": (3, 30, 21),
+    }
+
+
+@pytest.mark.parametrize(
+    "read", [data.images, lambda folder: data.training_images([folder], 1)], ids=["all", "training"]
+)
+def test_all_files_that_are_no_pictures_are_named_at_once(tmp_path, read):
+    for name in "abcdef":
+        picture(tmp_path / f"{name}.png")
+    (tmp_path / "b.png").write_text("Dear reader,")
+    with pytest.raises(ValueError, match=r"^\S*b\.png cannot be read as a picture"):
+        read(tmp_path)
+    (tmp_path / "f.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"2 files of .* \(b\.png, f\.png\): repair or remove"):
+        read(tmp_path)
+
+
 def test_a_folder_without_pictures_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no pictures in .*expected files ending in \.bmp"):
         data.images(tmp_path)

@@ -76,10 +76,14 @@ def test_same_seed_same_patches():
     assert not torch.equal(drawn(1), drawn(2))
 
 
-def test_a_picture_smaller_than_a_patch_is_named():
+def test_a_picture_smaller_than_a_patch_is_skipped_and_named():
     pictures = [("large", places()), ("narrow", places(20, 15))]
-    with pytest.raises(ValueError, match="narrow is 20×15, smaller than a patch of 16×16"):
-        PatchPairs(pictures, 16)
+    said = r"1 of 2 pictures are skipped: .* than 16×16 pixels, a patch \(narrow of 20×15\)"
+    with pytest.warns(UserWarning, match=said):
+        kept = PatchPairs(pictures, 16)
+    assert torch.equal(kept.pixels, PatchPairs(pictures[:1], 16).pixels)
+    with pytest.raises(ValueError, match=r"all 1 pictures are smaller .*--patch"):
+        PatchPairs(pictures[1:], 16)
     PatchPairs([("exact", places(16, 16))], 16).sample(2)
     with pytest.raises(ValueError, match="no pictures"):
         PatchPairs([], 16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -374,11 +375,116 @@ def test_a_run_goes_on_with_its_own_pictures_alone(tmp_path, clock):
     run.train(minutes=2.5, progress=False)
     changed = [(name, picture.clone()) for name, picture in PICTURES[0]]
     changed[1][1][0, 0, 0] = 1 - changed[1][1][0, 0, 0]
-    with pytest.raises(ValueError, match="holds a run on 3 other pictures than these 3"):
-        started(tmp_path, clock, images=(changed, PICTURES[1]))
-    with pytest.raises(ValueError, match="holds a run on 3 other pictures than these 2"):
-        started(tmp_path, clock, images=(PICTURES[0][:2], PICTURES[1]))
+    a, b, c = PICTURES[0]
+    others = {
+        r"3 other pictures than these 3 \(changed: b\)": changed,
+        r"3 other pictures than these 2 \(missing: c\)": [a, b],
+        r"3 other pictures than these 3 \(missing: a; new: d\)": [b, c, ("d", a[1])],
+        r"3 other pictures than these 3 \(in another order\)": [b, a, c],
+    }
+    for said, pictures in others.items():
+        with pytest.raises(ValueError, match=f"holds a run on {said}: train on the same ones"):
+            started(tmp_path, clock, images=(pictures, PICTURES[1]))
     assert started(tmp_path, clock).train(progress=False)
     record = json.loads((tmp_path / "weights.json").read_text())
     assert record["pictures"] == run.pictures
     assert record["pictures"]["count"] == 3
+
+
+def test_the_record_has_an_entry_for_each_sitting(tmp_path, clock):
+    first = started(tmp_path, clock)
+    first.train(minutes=2.5, progress=False)
+    kept = first.checkpoints.path.read_bytes()
+    first.train(minutes=3.5, progress=False)
+    first.checkpoints.path.write_bytes(kept)  # what came after it was lost
+    second = started(tmp_path, clock)
+    second.provenance = {"device": "another machine"}
+    second.train(minutes=0, progress=False)
+    assert second.train(progress=False)
+    sittings = weights.record(tmp_path / "weights.safetensors").sittings
+    assert [sitting["iterations"] for sitting in sittings] == [[0, 3], [3, 4], [4, 10]]
+    assert [sitting["minutes"] for sitting in sittings] == [3, 1, 6]
+    assert [sitting["device"] for sitting in sittings] == [
+        first.provenance["device"],
+        "another machine",
+        "another machine",
+    ]
+
+
+def test_what_killed_writes_left_is_removed_and_nothing_else(tmp_path, clock):
+    run = started(tmp_path, clock)
+    run.train(minutes=1.5, progress=False)
+    before = sorted(tmp_path.iterdir())
+    (tmp_path / ".checkpoint.pt.ab_1x9yz.pt").write_bytes(b"half")
+    (tmp_path / ".log.jsonl.abcdefgh.jsonl").write_bytes(b"half")
+    mine = tmp_path / ".checkpoint.pt.my own copy.pt"
+    mine.write_bytes(b"mine")
+    run.train(minutes=0.5, progress=False)
+    found = [path for path in sorted(tmp_path.iterdir()) if path.name != "checkpoint.previous.pt"]
+    assert found == sorted([*before, mine])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sets no limit to a file")
+@pytest.mark.parametrize("full_at", ["checkpoint", "log", "weights"])
+def test_a_full_disk_is_a_sentence_and_leaves_a_checkpoint(tmp_path, clock, whole, full_at):
+    """The system itself refuses to write more; a limit to a file's size stands for the disk."""
+    import resource
+
+    run = started(tmp_path, clock)
+    run.train(minutes={"weights": 8.5}.get(full_at, 4.5), progress=False)
+    at = run.iteration
+    largest = {"checkpoint": 100_000, "log": run.log_path.stat().st_size + 20, "weights": 100_000}
+    if full_at == "log":
+        run._log.begin(at)
+        run._log.begin = lambda iteration: None
+    if full_at == "weights":
+        run.save_checkpoint = lambda: None
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest[full_at], hard))
+    try:
+        with pytest.raises(OSError, match=r"cannot write into .* MB are free.*make room") as error:
+            run.train(minutes=3.5 if full_at != "weights" else None, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(error.value)
+    last = started(tmp_path, clock)
+    assert last.iteration == at
+    assert last.train(progress=False)
+    assert_same_end(last, whole("in-batch"))
+
+
+def test_a_real_kill_at_any_moment_is_uncut(tmp_path, clock, whole):
+    """Another process, a checkpoint at each iteration, SIGKILL while it writes one."""
+    words = (
+        "import os, sys, pathlib, signal, torch\n"
+        "from dataclasses import replace\n"
+        "from tiny_runs import TINY, Clock, started\n"
+        "from dasrlib import training\n"
+        "clock = training.run.time = Clock()\n"
+        "training.run.LOG_EVERY = 3\n"
+        "run = started(pathlib.Path(sys.argv[1]), clock, TINY)\n"
+        "save = torch.save\n"
+        "def killed(state, path):\n"
+        "    save(state, path)\n"
+        "    if run.iteration == 6:\n"
+        "        os.truncate(path, 999)\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "torch.save = killed\n"
+        "run.profile = replace(run.profile, checkpoint_minutes=0.5)\n"
+        "run.train(progress=False)\n"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
+    ended = subprocess.run(
+        [sys.executable, "-c", words, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode in (-9, 1), ended.stderr  # Windows has no SIGKILL
+    assert len(list(tmp_path.glob(".checkpoint.pt.*"))) == 1, ended.stderr
+    last = started(tmp_path, clock)
+    assert last.iteration == 5
+    assert last.train(progress=False)
+    assert_same_end(last, whole("in-batch"))
+    assert list(tmp_path.glob(".checkpoint.pt.*")) == []

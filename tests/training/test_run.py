@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import replace
+from types import ModuleType
 
 import pytest
 import torch
@@ -58,10 +60,78 @@ def test_a_space_of_another_scale_is_refused(tmp_path, clock):
         started(tmp_path, clock, space=DegradationSpace.isotropic(4))
 
 
-def test_a_held_out_picture_too_small_to_measure_is_refused_at_the_start(tmp_path, clock):
-    small = (PICTURES[0], [texture("stamp", 14, 14)])
-    with pytest.raises(ValueError, match="stamp"):
-        started(tmp_path, clock, images=small)
+def test_held_out_pictures_too_small_to_measure_are_skipped(tmp_path, clock):
+    small = texture("stamp", 14, 14)
+    with pytest.warns(UserWarning, match=r"1 of 2 pictures are skipped: .*stamp of 14×14"):
+        run = started(tmp_path, clock, images=(PICTURES[0], [*PICTURES[1], small]))
+    assert [name for name, _ in run.held_out] == ["held out"]
+    with pytest.raises(ValueError, match="stamp of 14×14"):
+        started(tmp_path, clock, images=(PICTURES[0], [small]))
+
+
+@pytest.mark.parametrize(
+    ("picture", "said"),
+    [
+        (texture("odd", 44, 44)[1] * 255, "expected a float picture in"),
+        (texture("odd", 44, 44)[1].log(), "expected a float picture in"),
+        (texture("odd", 44, 44)[1][:1], r"expected a picture \(3, H, W\), got \(1, 44, 44\)"),
+    ],
+)
+@pytest.mark.parametrize("part", [0, 1])
+def test_what_is_no_picture_is_named(tmp_path, clock, picture, said, part):
+    images = [list(pictures) for pictures in PICTURES]
+    images[part].append(("odd", picture))
+    with pytest.raises(ValueError, match=f"the picture odd: {said}"):
+        started(tmp_path, clock, images=images)
+
+
+@pytest.mark.parametrize("minutes", [math.nan, -1, math.inf, "3"])
+def test_minutes_that_are_none_are_refused(tmp_path, clock, minutes):
+    run = started(tmp_path, clock)
+    with pytest.raises(ValueError, match="minutes must be a finite number, at least 0"):
+        run.train(minutes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_line_says_what_the_run_does(tmp_path, clock, capsys):
+    run = started(tmp_path, clock)
+    run.train(minutes=1.5, progress=False)
+    assert capsys.readouterr().err == ""
+    run.train(minutes=1.5)
+    said = capsys.readouterr().err.splitlines()[0]
+    assert said.startswith(
+        "model4 ×2, profile smoke, seed 5: 10 iterations from 2 on on 3 pictures"
+    )
+    assert said.endswith(f"(1 held out), {run.provenance['device']}, float32")
+
+
+def test_tensorboard_gets_the_log_where_it_is_installed(tmp_path, clock, monkeypatch):
+    drawn: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, folder: str, purge_step: int) -> None:
+            drawn.append((folder, 0.0, purge_step))
+
+        def add_scalar(self, *row: object) -> None:
+            drawn.append(row)
+
+        def flush(self) -> None:
+            pass
+
+        def close(self) -> None:
+            drawn.append(("closed", 0.0, 0))
+
+    module = ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    run = started(tmp_path, clock)
+    run.train(minutes=7.5, progress=False)
+    assert drawn[0] == (str(tmp_path / "tensorboard"), 0.0, 1)
+    assert drawn[-1] == ("closed", 0.0, 0)
+    rows = {row["iteration"]: row for row in run.log()}
+    assert ("contrastive", rows[3]["contrastive"], 3) in drawn
+    label = next(iter(rows[8]["psnr"]))
+    assert (f"psnr {label}", rows[8]["psnr"][label], 8) in drawn
 
 
 def test_the_log_grows_and_can_be_read_at_any_time(tmp_path, clock):
