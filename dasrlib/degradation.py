@@ -322,6 +322,7 @@ def degrade(
     degradations: Degradations,
     generator: torch.Generator | None = None,
     backend: Backend = "reference",
+    noise: Tensor | None = None,
 ) -> Tensor:
     """I_LR = (I_HR ⊗ k) ↓s + n, rounded to 8 bit; one degradation per image (§3.1).
 
@@ -334,6 +335,7 @@ def degrade(
         generator: draws the noise, on its own device.
         backend: "reference" computes the formula as it is written. "fast" blurs and downsamples in
             one step (acceleration.blur_downsample): before rounding the same to 1e-6.
+        noise: (B, 3, H/s, W/s), standard normal, where it was drawn before.
 
     Returns:
         (B, 3, H/s, W/s) in [0, 1], multiples of 1/255.
@@ -357,7 +359,9 @@ def degrade(
     # + n
     if degradations.has_noise:
         device = generator.device if generator is not None else lr.device
-        n = torch.randn(lr.shape, generator=generator, device=device).to(lr)
+        if noise is None:
+            noise = torch.randn(lr.shape, generator=generator, device=device)
+        n = noise.to(lr)
         levels = to_device(degradations.noise, hr.device)
         lr = lr + n * levels[:, None, None, None] / 255
     lr = quantise(lr)

@@ -7,6 +7,7 @@ positives; patches of other pictures are negatives.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -191,6 +192,8 @@ class ContrastiveLearner(nn.Module):
 
     queue: Tensor
     queue_start: Tensor
+    # Several processes put their parts of a batch together: (B/N, 256) each -> (B, 256).
+    gather: Callable[[Tensor], Tensor] | None = None
 
     def __init__(self, encoder: Encoder, recipe: ContrastiveRecipe = IN_BATCH) -> None:
         super().__init__()
@@ -232,7 +235,10 @@ class ContrastiveLearner(nn.Module):
             representation, embedding = self.query_encoder(query)
             p1 = l2_normalise(embedding)
             p2 = l2_normalise((self.key_encoder or self.query_encoder)(key)[1])
-        return representation[: len(query)], p1, p2 if self.recipe.key_gradient else p2.detach()
+        p2 = p2 if self.recipe.key_gradient else p2.detach()
+        if self.gather is not None:
+            p1, p2 = self.gather(p1), self.gather(p2)
+        return representation[: len(query)], p1, p2
 
     def forward(
         self, query: Tensor, key: Tensor, widths: Tensor | None = None
@@ -250,18 +256,19 @@ class ContrastiveLearner(nn.Module):
                 f"query and key must be patches of one shape, got {tuple(query.shape)} and "
                 f"{tuple(key.shape)}"
             )
-        b, negatives = len(query), self.recipe.negatives
+        negatives = self.recipe.negatives
         if self.regressor is not None:
             assert widths is not None, "a supervised recipe needs the labels"
             representation, _ = self.query_encoder(query)
             predicted = self.regressor(representation.float())  # (B, 1)
             loss = F.mse_loss(predicted[:, 0], widths)
             return ContrastiveOutput(loss, representation, predicted, torch.zeros_like(loss))
-        if negatives == "batch" and b < 2:
-            raise ValueError(f"in-batch negatives need a batch of at least 2 pictures, got {b}")
         if self.training:
             self._update_key_encoder()
         representation, p1, p2 = self._embed(query, key)  # (B, 256) each
+        b = len(p1)
+        if negatives == "batch" and b < 2:
+            raise ValueError(f"in-batch negatives need a batch of at least 2 pictures, got {b}")
         # No autocast from here on: in bfloat16 a similarity, divided by τ, would be off by 0.05.
         with torch.autocast(query.device.type, enabled=False):
             tau = self.recipe.temperature

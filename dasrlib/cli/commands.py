@@ -198,6 +198,9 @@ def train(
         sftmd=sftmd,
         predictor=predictor,
     )
+    if run.processes.rank:  # the first of several processes does the talking
+        run.train(minutes)
+        return
     typer.echo(describe_dtype(run.device, run.dtype))
     if run.iteration:
         typer.echo(f"resumed at iteration {run.iteration} of {run.iterations}")

@@ -30,6 +30,7 @@ from dasrlib.records import provenance
 from dasrlib.records.run_record import LogRow, Readout, RunRecord
 from dasrlib.representation import ContrastiveLearner, Encoder
 from dasrlib.systems import MODELS
+from dasrlib.training import processes
 from dasrlib.training.baseline_step import BaselineStep
 from dasrlib.training.checkpoint import (
     Checkpoints,
@@ -85,6 +86,9 @@ class Run:
         sftmd: the trained SFTMD that "ikc" is trained around: a name of weights, or a file.
         predictor: a trained Predictor that the one of "ikc" starts from; else it starts anew.
 
+    The processes that torchrun starts share each batch of a DASR network (see processes); the first
+    of them writes.
+
     Raises:
         ValueError: the folder holds another run, or the settings do not fit together.
     """
@@ -116,10 +120,16 @@ class Run:
             raise ValueError(
                 f"the degradations are of scale {self.space.scale}, the model of {scale}"
             )
+        self.processes = processes.started()
         self.device = torch.device(device or here())
+        if self.device.type == "cuda" and self.processes.count > 1:
+            self.device = self.processes.fabric.device
         # The commit at the start: HEAD may move while the run goes on.
         self.provenance = provenance.describe(self.device)
+        if self.processes.count > 1:
+            self.provenance["processes"] = self.processes.count
         self.graph = graph and self.device.type == "cuda" and model in MODELS
+        self.graph = self.graph and self.processes.count == 1
         self.identity = identity(model, self.profile, self.space, seed)
         self.identity |= parts_identity(model, sftmd, predictor)
         self.dtype = dtype or fastest_dtype(self.device)
@@ -137,6 +147,10 @@ class Run:
                 assert isinstance(built.encoder, Encoder)
                 self.learner = ContrastiveLearner(built.encoder, self.profile.recipe)
                 self.learner.to(self.device)
+                if self.processes.count > 1:
+                    self.learner.gather = self.processes.gather
+                self.processes.share_batchnorm(self.learner)
+            self.processes.share_batchnorm(self.model)
         self.training_space = self.space
         if isinstance(built, Baseline):
             self.training_space = built.training_space(self.space)
@@ -145,6 +159,7 @@ class Run:
         if self.learner is None:  # no stage 1: stage 2 gets its iterations (§4.2)
             first, second = self.stages
             self.stages = replace(first, iterations=0), replace(second, iterations=self.iterations)
+        self._require_equal_parts()
         self.step: AdamStep | None = None
         self.iteration, self.minutes, self.losses = 0, 0.0, LossMeter(self.device)
         self.sittings: list[dict[str, Any]] = []  # one for each call of `train`
@@ -159,12 +174,24 @@ class Run:
         if stored:
             self._resume(stored)
 
+    def _require_equal_parts(self) -> None:
+        count = self.processes.count
+        if count > 1 and isinstance(self.model, Baseline):
+            raise ValueError(
+                f"{self.model.name} is trained by one process, not by {count}: start it without "
+                "torchrun"
+            )
+        for batch in {stage.batch for stage in self.stages if stage.iterations}:
+            if batch % count:
+                raise ValueError(f"{count} processes cannot share a batch of {batch} equally")
+
     def _new_step(self, stage: int) -> AdamStep:
         """A fresh step of stage 1 or 2, with an optimizer of its own."""
         if isinstance(self.model, Baseline):
             return BaselineStep(self.model, self.dtype)
         kind = CudaGraphStep if self.graph else Step
-        return kind(self.learner, self.model if stage == 2 else None, self.dtype)
+        model = self.model if stage == 2 else None
+        return kind(self.learner, model, self.dtype, self.processes)
 
     def save_checkpoint(self) -> None:
         """Everything that resuming needs, written whole or not at all.
@@ -184,7 +211,8 @@ class Run:
             "minutes": self.minutes,
             "losses": self.losses.state(self.iteration),
         }
-        self.checkpoints.write(state)
+        if not self.processes.rank:
+            self.checkpoints.write(state)
 
     def _read_checkpoint(self, asked: torch.dtype | None) -> dict[str, Any] | None:
         """The checkpoint, whose dtype becomes the run's; None where there is none."""
@@ -217,7 +245,8 @@ class Run:
 
     def _sample_batch(self, batch: int, iteration: int) -> Batch:
         space, recipe = self.training_space, self.profile.recipe
-        return sample_batch(self.patches, space, self.seed, recipe, batch, iteration)
+        part = self.processes.part_of(batch)
+        return sample_batch(self.patches, space, self.seed, recipe, batch, iteration, part)
 
     def iterate(self) -> Iterator[Losses]:
         """Trains what is left of stage 1, then of stage 2; yields each iteration's losses."""
@@ -251,6 +280,8 @@ class Run:
         """
         if minutes is not None:
             errors.check_number("minutes", minutes, at_least=0)
+        if self.processes.rank:  # the first process alone writes
+            return self._train(minutes, progress=False)
         with locked(self.folder):
             try:
                 return self._train(minutes, progress)
@@ -263,15 +294,17 @@ class Run:
             return True  # its record is that of the machine that trained it
         if progress:
             tqdm.write(self.description, file=sys.stderr)
-        with full_disk_told(self.folder):
-            self._log.begin(self.iteration)
+        if not self.processes.rank:
+            with full_disk_told(self.folder):
+                self._log.begin(self.iteration)
         before, begun, earlier = self.minutes, self.iteration, self.sittings
         started = time.monotonic()
         saved, iterations = started, self.iterate()
         bar = tqdm(total=self.iterations, initial=self.iteration, disable=not progress, unit="it")
-        with bar, deferred_interrupt() as interrupted:
-            while self.iteration < self.iterations and not interrupted:
-                if minutes is not None and time.monotonic() - started > minutes * 60:
+        with bar, self.processes.loss_told(), deferred_interrupt() as interrupted:
+            while self.iteration < self.iterations:
+                over = minutes is not None and time.monotonic() - started > minutes * 60
+                if self.processes.any(over or bool(interrupted)):
                     break
                 self.losses.add(next(iterations))
                 now = (time.monotonic() - started) / 60
@@ -290,6 +323,8 @@ class Run:
             raise KeyboardInterrupt
         if self.iteration < self.iterations:
             return False
+        if self.processes.rank:
+            return True
         record = RunRecord(
             **self.identity,
             minutes=round(self.minutes, 2),
@@ -333,6 +368,8 @@ class Run:
         if not (due or last or self.iteration % LOG_EVERY == 0):
             return
         means = self.losses.means(self.iteration)
+        if self.processes.rank:
+            return
         shown = {"contrastive": self.learner is not None, "sr": in_stage2}
         losses = {name: round(means[name], 5) for name, trained in shown.items() if trained}
         if isinstance(self.model, Baseline):  # no unit that all have; the Predictor's are small

@@ -18,6 +18,7 @@ from dasrlib.network import BlindSR, DegradationEncoder
 from dasrlib.profiles import Stage
 from dasrlib.representation import ContrastiveLearner, ContrastiveRecipe
 from dasrlib.training.patches import PatchPairs
+from dasrlib.training.processes import ALONE, Processes
 
 
 class Batch(NamedTuple):
@@ -48,10 +49,12 @@ def sample_batch(
     recipe: ContrastiveRecipe,
     batch: int,
     iteration: int,
+    part: slice = slice(None),
 ) -> Batch:
     """An iteration's patches, degraded: from (seed, iteration) alone, on the device.
 
-    recipe: says what positives are, and what the pictures of a batch share. batch: B.
+    recipe: says what positives are, and what the pictures of a batch share. batch: B. part: of the
+    B, for one of several processes; the same pixels as in the whole batch.
     """
     number = seed * 1_000_003 + iteration
     generator = torch.Generator().manual_seed(number)
@@ -63,11 +66,17 @@ def sample_batch(
     if recipe.positives == "same-degradation":
         # The key's picture is another one than the query's: the batch turned round by one.
         hr = torch.stack([hr[:, 0], hr[:, 1].roll(1, dims=0)], dim=1)
-    # Noise is many numbers: drawn where they are needed.
-    noise = torch.Generator(patches.device).manual_seed(number)
+    noise = None
+    if degradations.has_noise:  # many numbers: drawn where they are needed
+        on_device = torch.Generator(patches.device).manual_seed(number)
+        lr_side = patches.patch // space.scale
+        shape = (batch, 2, 3, lr_side, lr_side)
+        noise = torch.randn(shape, generator=on_device, device=patches.device)
+        noise = noise[part].flatten(0, 1)
+    hr, degradations = hr[part], degradations[part]
     # Both patches of a pair share a degradation: that is what makes them positives.
     shared = degradations.repeat_interleave(2)
-    lr = degrade(hr.flatten(0, 1), shared, noise, "fast")  # (2B, 3, P, P)
+    lr = degrade(hr.flatten(0, 1), shared, None, "fast", noise)  # (2B, 3, P, P)
     labels = degradations.encoding, degradations.lambda1
     encoding, widths = (to_device(t, patches.device) for t in labels)
     layout = fastest_layout(patches.device)
@@ -148,11 +157,44 @@ class AdamStep:
         raise NotImplementedError
 
 
+class Objective(nn.Module):
+    """L_SR and L_degrad of a batch, with the weights that are trained on them (§3.2).
+
+    learner: None for the models without L_degrad. model: None in stage 1.
+    """
+
+    def __init__(self, learner: ContrastiveLearner | None, model: BlindSR | None) -> None:
+        super().__init__()
+        # The encoder is part of both, and counted once.
+        self.model, self.learner = model, learner
+
+    def forward(
+        self, query: Tensor, key: Tensor, hr: Tensor, encoding: Tensor, widths: Tensor
+    ) -> Losses:
+        """Of the tensors of a Batch."""
+        l_sr = l_degrad = in_batch = torch.zeros((), device=query.device)
+        if self.learner is not None:
+            out = self.learner(query, key, widths)
+            l_degrad, representation, in_batch = out.loss, out.representation, out.in_batch
+        elif self.model is not None:
+            encoder = self.model.encoder
+            if isinstance(encoder, DegradationEncoder):
+                representation = encoder.layers(encoding)  # (B, 256)
+            else:
+                representation = self.model.represent(query)  # (B, 256)
+        if self.model is not None:
+            sr = self.model.sr(query, representation)  # (B, 3, sP, sP)
+            # L1 of SR against HR, first patch, on the 0..255 scale, so that its weight
+            # beside L_degrad is the paper's.
+            l_sr = 255 * F.l1_loss(sr.float(), hr)
+        return Losses(l_sr, l_degrad, in_batch)
+
+
 class Step(AdamStep):
     """One stage's update of the weights of DASR, and its Adam(0.9, 0.999) (§4.1).
 
     learner: None for the models without L_degrad. model: None in stage 1, which trains the encoder
-    alone. dtype: of the autocast.
+    alone. dtype: of the autocast. processes: those that have a part of each batch each.
     """
 
     def __init__(
@@ -160,37 +202,21 @@ class Step(AdamStep):
         learner: ContrastiveLearner | None,
         model: BlindSR | None = None,
         dtype: torch.dtype = torch.float32,
+        processes: Processes = ALONE,
     ) -> None:
-        self.learner, self.model = learner, model
-        # The encoder is part of both, and counted once.
-        self.trained = nn.ModuleList(m for m in (model, learner) if m is not None)
+        self.trained, self.processes = Objective(learner, model), processes
         parameters = [p for p in self.trained.parameters() if p.requires_grad]
         super().__init__([{"params": parameters, "lr": 1.0}], paper.ADAM_BETAS, dtype)
-
-    def losses(self, batch: Batch) -> Losses:
-        l_sr = l_degrad = in_batch = torch.zeros((), device=self.device)
-        self.trained.train()
-        with self.autocast():
-            if self.learner is not None:
-                out = self.learner(batch.query, batch.key, batch.widths)
-                l_degrad, representation, in_batch = out.loss, out.representation, out.in_batch
-            elif self.model is not None:
-                encoder = self.model.encoder
-                if isinstance(encoder, DegradationEncoder):
-                    representation = encoder.layers(batch.encoding)  # (B, 256)
-                else:
-                    representation = self.model.represent(batch.query)  # (B, 256)
-            if self.model is not None:
-                sr = self.model.sr(batch.query, representation)  # (B, 3, sP, sP)
-                # L1 of SR against HR, first patch, on the 0..255 scale, so that its weight
-                # beside L_degrad is the paper's.
-                l_sr = 255 * F.l1_loss(sr.float(), batch.hr)
-        return Losses(l_sr, l_degrad, in_batch)
+        self.losses = processes.averaging(self.trained)
 
     def __call__(self, batch: Batch) -> Losses:
-        """One update of the weights; returns the losses before it."""
-        losses = self.losses(batch)
+        """One update of the weights; returns the losses before it, of the whole batch."""
+        self.trained.train()
+        with self.autocast():
+            losses: Losses = self.losses(*batch.tensors)
         self.update(losses.sr + losses.contrastive)
+        if self.processes.count > 1:
+            return Losses(*self.processes.mean(torch.stack(losses)))
         return Losses(*(loss.detach() for loss in losses))
 
 

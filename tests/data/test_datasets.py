@@ -1,5 +1,6 @@
 """Datasets, folders and samples: what is found, in which order, and what is held out."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image

@@ -99,9 +99,7 @@ def test_a_line_says_what_the_run_does(tmp_path, clock, capsys):
     assert capsys.readouterr().err == ""
     run.train(minutes=1.5)
     said = capsys.readouterr().err.splitlines()[0]
-    assert said.startswith(
-        "model4 ×2, profile smoke, seed 5: 10 iterations from 2 on on 3 pictures"
-    )
+    assert said.startswith("model4 ×2, profile smoke, seed 5: 10 iterations, 2 done, 3 pictures ")
     assert said.endswith(f"(1 held out), {run.provenance['device']}, float32")
 
 
