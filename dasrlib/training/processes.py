@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -128,7 +129,9 @@ class Processes:
         """The module, whose gradients are means over the processes after a backward pass."""
         if self.count == 1:
             return module
-        wrapped: nn.Module = self.fabric.setup_module(module, move_to_device=False)
+        with warnings.catch_warnings():  # PyTorch 2.13 has another name, older ones this alone
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
+            wrapped: nn.Module = self.fabric.setup_module(module, move_to_device=False)
         return wrapped
 
     @contextmanager
@@ -154,7 +157,7 @@ def started() -> Processes:
     """The processes that torchrun started this one among; else ALONE.
 
     Raises:
-        ModuleNotFoundError: Lightning Fabric is not installed.
+        ImportError: Lightning Fabric is not installed.
     """
     return _launched() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ALONE
 
@@ -164,8 +167,8 @@ def _launched() -> Processes:
     try:
         from lightning_fabric import Fabric
         from lightning_fabric.strategies import DDPStrategy
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
+    except ImportError as error:
+        raise ImportError(
             "several processes need Lightning Fabric: pip install lightning-fabric"
         ) from error
     world, here = (int(os.environ[name]) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))

@@ -1,12 +1,11 @@
 """What torchrun starts in test_processes: two runs to their ends, then one whose process dies.
 
-The first argument is the folder. Each process keeps what it holds at the end of a run.
+The argument is the folder. Each process keeps what it holds at the end of a run.
 """
 
 import os
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,10 +15,10 @@ from two_processes_settings import CASES
 from dasrlib import training
 
 
-def train(name: str, dies_at: int | None = None, recipe: str | None = None) -> None:
+def train(case: str, name: str, dies_at: int | None = None) -> None:
     clock = training.run.time = Clock()
-    profile, space = CASES[recipe or name]
-    run = started(folder / name, clock, replace(profile, checkpoint_minutes=0.5), space=space)
+    profile, space = CASES[case]
+    run = started(folder / name, clock, profile, space=space)
     sample = run._sample_batch
 
     def killed(batch, iteration):
@@ -34,7 +33,7 @@ def train(name: str, dies_at: int | None = None, recipe: str | None = None) -> N
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    training.run.LOG_EVERY = 3
+    training.run.LOG_EVERY = 1
     for case in CASES:
-        train(case)
-    train("dies", dies_at=6, recipe="queue")
+        train(case, case)
+    train("queue", "dies", dies_at=2)
