@@ -26,11 +26,11 @@ HERE = Path(__file__).parent
 CONVOLUTIONS = ("0", "3", "6", "9", "12", "15")  # of Encoder.features
 # What is left is rounding, of sums in another order, which Adam magnifies: it divides a gradient by
 # its own size.
-OF_WEIGHTS, OF_LOSSES = 2e-4, 2e-3
+OF_WEIGHTS, OF_LOSSES = 5e-5, 2e-3
 
 
 def followed(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    """Within OF_WEIGHTS, but for biases before a BatchNorm, which takes them away again.
+    """Within OF_WEIGHTS in the mean of each tensor, but for biases before a BatchNorm, which takes them away again.
 
     Their gradient is rounding alone; Adam moves them by a whole step, and the running means too.
     """
@@ -39,7 +39,7 @@ def followed(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) 
         in_front = tensor.ndim == 1 and name.rsplit(".", 2)[-2] in CONVOLUTIONS
         if (in_front and "features" in name) or name.endswith("running_mean"):
             continue
-        assert (found[name] - tensor).abs().max() <= OF_WEIGHTS, name
+        assert (found[name] - tensor).float().abs().mean() <= OF_WEIGHTS, name
 
 
 @pytest.fixture(scope="module")
