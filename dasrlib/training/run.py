@@ -342,10 +342,10 @@ class Run:
     @property
     def description(self) -> str:
         """A line that says what the run does: network, profile, seed, pictures, device, dtype."""
-        done = f" from {self.iteration} on" if self.iteration else ""
+        done = f", {self.iteration} done" if self.iteration else ""
         return (
             f"{self.identity['model']} ×{self.space.scale}, profile {self.profile.name}, seed "
-            f"{self.seed}: {self.iterations} iterations{done} on {self.pictures['count']} pictures "
+            f"{self.seed}: {self.iterations} iterations{done}, {self.pictures['count']} pictures "
             f"({len(self.held_out)} held out), {self.provenance['device']}, "
             f"{str(self.dtype).removeprefix('torch.')}"
         )
