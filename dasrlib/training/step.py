@@ -204,7 +204,8 @@ class Step(AdamStep):
         dtype: torch.dtype = torch.float32,
         processes: Processes = ALONE,
     ) -> None:
-        self.trained, self.processes = Objective(learner, model), processes
+        self.learner, self.model, self.processes = learner, model, processes
+        self.trained = Objective(learner, model)
         parameters = [p for p in self.trained.parameters() if p.requires_grad]
         super().__init__([{"params": parameters, "lr": 1.0}], paper.ADAM_BETAS, dtype)
         self.losses = processes.averaging(self.trained)

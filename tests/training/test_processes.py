@@ -30,9 +30,10 @@ OF_WEIGHTS, OF_LOSSES = 5e-5, 2e-3
 
 
 def followed(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    """Within OF_WEIGHTS in the mean of each tensor, but for biases before a BatchNorm, which takes them away again.
+    """Within OF_WEIGHTS in the mean of each tensor, but for biases before a BatchNorm.
 
-    Their gradient is rounding alone; Adam moves them by a whole step, and the running means too.
+    It takes them away again: their gradient is rounding alone, and Adam makes whole steps of it.
+    The running means follow them.
     """
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
