@@ -71,6 +71,10 @@ class Profile:
         errors.check_number("patch", self.patch, at_least=1, whole=True)
         errors.check_number("validate_every", self.validate_every, at_least=1, whole=True)
         errors.check_number("checkpoint_minutes", self.checkpoint_minutes, at_least=0)
+        parts = {"sizes": Sizes, "stage1": Stage, "stage2": Stage, "recipe": ContrastiveRecipe}
+        for name, kind in parts.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
         if not self.data:
             raise ValueError("data is empty: name a dataset to train on")
         if self.recipe.batchnorm == "group":

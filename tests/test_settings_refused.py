@@ -34,6 +34,8 @@ WRONG = {
     "negative held-out": (PROFILE, {"held_out": -1}, "held_out"),
     "never validated": (PROFILE, {"validate_every": 0}, "validate_every"),
     "NaN minutes": (PROFILE, {"checkpoint_minutes": NAN}, "checkpoint_minutes"),
+    "misspelt recipe": (PROFILE, {"recipe": "moco"}, "recipe must be a ContrastiveRecipe"),
+    "no stage": (PROFILE, {"stage2": None}, "stage2 must be a Stage"),
     "no data": (PROFILE, {"data": ()}, "data"),
     "temperature -1": (IN_BATCH, {"temperature": -1.0}, "temperature"),
     "temperature 0": (IN_BATCH, {"temperature": 0.0}, "temperature"),

@@ -1,5 +1,6 @@
 """§4.1 Training in two stages: run, step, patches, and the CUDA graph of a step."""
 
+from dasrlib.training.log import Log as Log
 from dasrlib.training.run import Run as Run
 from dasrlib.training.settings import identity as identity
 from dasrlib.training.settings import require_same_settings as require_same_settings

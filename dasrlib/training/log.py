@@ -13,10 +13,13 @@ from dasrlib.records.run_record import LogRow
 
 
 class Log:
-    """log.jsonl of a run's folder, and its curves for TensorBoard where that is installed."""
+    """log.jsonl of a run's folder, and its curves for TensorBoard where that is installed.
 
-    def __init__(self, folder: Path) -> None:
-        self.path, self.curves = folder / "log.jsonl", folder / "tensorboard"
+    `Log(folder).rows()` reads it while another process trains, as a notebook does that plots it.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path, self.curves = Path(folder) / "log.jsonl", Path(folder) / "tensorboard"
         self.board: Any = None
 
     def rows(self) -> list[LogRow]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny_runs import PICTURES, STAGE1, STAGE2, TINY, started, texture
 
-from dasrlib import data, paper
+from dasrlib import data, paper, training
 from dasrlib.degradation import DegradationSpace
 from dasrlib.profiles import Stage
 from dasrlib.systems import MODELS
@@ -137,6 +137,7 @@ def test_the_log_grows_and_can_be_read_at_any_time(tmp_path, clock):
     assert run.log() == []
     run.train(minutes=2.5, progress=False)
     assert [record["iteration"] for record in run.log()] == [3]
+    assert training.Log(str(tmp_path)).rows() == run.log()  # as another process reads it
     run.train(progress=False)
     # Every third; the stages' ends at 4 and 10; a validation four iterations into stage 2, at 8.
     log = [json.loads(line) for line in run.log_path.read_text().splitlines()]
