@@ -293,7 +293,7 @@ class Run:
         if self.iteration == self.iterations and finished.exists():
             return True  # its record is that of the machine that trained it
         if progress:
-            tqdm.write(self.description, file=sys.stderr)
+            print(self.description, file=sys.stderr)  # where the bar is
         if not self.processes.rank:
             with full_disk_told(self.folder):
                 self._log.begin(self.iteration)
