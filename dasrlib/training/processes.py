@@ -159,7 +159,9 @@ def started() -> Processes:
     Raises:
         ImportError: Lightning Fabric is not installed.
     """
-    return _launched() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ALONE
+    # Clusters set WORLD_SIZE too, for jobs of their own.
+    several = "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) > 1
+    return _launched() if several else ALONE
 
 
 @functools.cache

@@ -343,11 +343,13 @@ class Run:
     def description(self) -> str:
         """A line that says what the run does: network, profile, seed, pictures, device, dtype."""
         done = f", {self.iteration} done" if self.iteration else ""
+        count = self.processes.count
         return (
             f"{self.identity['model']} ×{self.space.scale}, profile {self.profile.name}, seed "
             f"{self.seed}: {self.iterations} iterations{done}, {self.pictures['count']} pictures "
             f"({len(self.held_out)} held out), {self.provenance['device']}, "
             f"{str(self.dtype).removeprefix('torch.')}"
+            + (f", {count} processes" if count > 1 else "")
         )
 
     def _readout(self) -> Readout | None:

@@ -106,6 +106,7 @@ def test_a_process_that_dies_ends_the_job_and_leaves_a_checkpoint(both, clock):
     folder, ended = both
     assert ended.returncode != 0
     assert "process 0 of 2 stops: another one is gone" in ended.stderr
+    assert "run the same command again" in ended.stderr
     profile, space = CASES["queue"]
     rest = started(folder / "dies", clock, profile, space=space)  # one process goes on
     assert rest.iteration == 2
@@ -182,6 +183,8 @@ def test_what_several_processes_cannot_train_is_refused(
 
 def test_fabric_is_asked_for_in_a_sentence(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
+    assert processes.started() is processes.ALONE  # a cluster's, not torchrun's
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     with pytest.raises(ImportError, match="several processes need Lightning Fabric: pip install"):
         processes.started()
