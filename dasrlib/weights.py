@@ -125,11 +125,11 @@ def find(name: str | Path) -> Path:
     bundled = BUNDLED / f"{name}.safetensors"
     if bundled.is_file():
         return bundled
+    names = sorted(catalogue(), key=DEFAULT_WEIGHTS.__ne__)
+    message = errors.unknown_name_message("bundled weights", name, names)
     raise ValueError(
-        errors.unknown_name_message(
-            "bundled weights", name, sorted(catalogue(), key=DEFAULT_WEIGHTS.__ne__)
-        )
-        + ", or the path of a .safetensors file"
+        message.split("Expected one of")[0]
+        + "Expected a name that `dasr data weights` lists, or the path of a .safetensors file"
     )
 
 

@@ -72,8 +72,8 @@ def corrections(
         count: SR pictures.
 
     Returns:
-        "psnr" in dB and "error", |c_t − c| over |c|; means over the pictures, one number for each
-        SR picture.
+        "psnr" in dB and "error", the length of c_t − c over that of c; means over the pictures, one
+        number for each SR picture.
     """
     true = Degradations.isotropic(width, ikc.scale)
     code = ikc.predictor.codes(true.kernels)

@@ -75,6 +75,7 @@ def test_the_commands_are_those_promised():
         ("reproduce", "recipes"),
         ("reproduce", "table2"),
         ("reproduce", "table3"),
+        ("reproduce", "baselines"),
         ("reproduce", "general"),
         ("reproduce", "real"),
         ("reproduce", "unseen"),

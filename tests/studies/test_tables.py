@@ -108,7 +108,8 @@ def test_a_stored_cell_is_measured_again(name, system):
     again = evaluation.benchmark(built, [(small, pictures[small])], {0.0: block.degradations[-1]})
     # Float32 sums of another processor move a picture by some thousandths of a dB.
     assert row["pictures"][small][-1] == pytest.approx(again[0].psnr, abs=0.02)
-    assert row["parameters"] == compositions.parameters(built)
+    if "parameters" in row:  # older records have none
+        assert row["parameters"] == compositions.parameters(built)
 
 
 def test_both_tables_can_be_drawn(two):

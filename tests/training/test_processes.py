@@ -105,8 +105,10 @@ def test_both_processes_hold_the_same_numbers(both, case):
 def test_a_process_that_dies_ends_the_job_and_leaves_a_checkpoint(both, clock):
     folder, ended = both
     assert ended.returncode != 0
-    assert "process 0 of 2 stops: another one is gone" in ended.stderr
-    assert "run the same command again" in ended.stderr
+    # torchrun may end the other process before that one can say its own sentence.
+    said = "process 0 of 2 stops: another one is gone" in ended.stderr
+    assert said or "Signal 9 (SIGKILL)" in ended.stderr
+    assert said == ("run the same command again" in ended.stderr)
     profile, space = CASES["queue"]
     rest = started(folder / "dies", clock, profile, space=space)  # one process goes on
     assert rest.iteration == 2
