@@ -59,7 +59,7 @@ def held_out_psnr(
 def held_out_code_error(
     predictor: Predictor, pictures: Pictures, degradations: Mapping[str, Degradations]
 ) -> dict[str, float]:
-    """Mean |ĉ − c|² over the pictures, for each degradation: a Predictor makes no picture."""
+    """Mean ‖ĉ − c‖² over the pictures, for each degradation: a Predictor makes no picture."""
     predictor.eval()
     device, errors = evaluation.device_of(predictor), {}
     for label, degradation in degradations.items():
