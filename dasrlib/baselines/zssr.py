@@ -6,7 +6,7 @@ one fixed kernel (`baselines.Assumed`). Without a kernel the released code takes
 here that is told too, as the degradation of σ 0. It helps only where there is no blur.
 
     father: an augmented crop of LR,    son = (father ⊗ k)↓s,    u = son↑s
-    loss = |u + g(u) − father|
+    loss = ‖u + g(u) − father‖₁
 
 g: 8 convolutions 3×3, 64 wide, 7 ReLUs, no biases, 224,640 parameters, for every scale. Its weights
 start as N(0, 0.1 / fan-in), since only what bicubic lacks is learnt. RGB in [0, 1], one crop a
