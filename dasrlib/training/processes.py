@@ -56,6 +56,7 @@ class GatherParts(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, part: slice, count: int) -> Tensor:
+        """The parts of all processes, in one order."""
         ctx.part = part
         parts = [torch.empty_like(own) for _ in range(count)]
         distributed.all_gather(parts, own)
@@ -63,6 +64,7 @@ class GatherParts(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """The gradients of this process's part, summed over all processes."""
         # Each process has a loss of its own, and all of them were computed of each part.
         total = gradients[0].clone()
         distributed.all_reduce(total)
