@@ -41,7 +41,7 @@ class Stage:
     def __post_init__(self) -> None:
         errors.check_choices(self)
         errors.check_number("iterations", self.iterations, at_least=0, whole=True)
-        errors.check_number("lr", self.lr, above=0)
+        errors.check_number("lr", self.lr, at_least=0)  # 0: to see what the batches alone do
         errors.check_number("warmup", self.warmup, at_least=0, whole=True)
         for milestone in self.milestones:
             errors.check_number("a milestone", milestone, at_least=0, whole=True)

@@ -23,7 +23,7 @@ WRONG = {
     "half an iteration": (STAGE, {"iterations": 1.5}, "iterations"),
     "no batch": (STAGE, {"batch": 0}, "batch"),
     "NaN as learning rate": (STAGE, {"lr": NAN}, "lr"),
-    "a learning rate of 0": (STAGE, {"lr": 0.0}, "lr"),
+    "a negative learning rate": (STAGE, {"lr": -1e-3}, "lr"),
     "negative warm-up": (STAGE, {"warmup": -5}, "warmup"),
     "negative milestone": (STAGE, {"milestones": (3, -1)}, "a milestone"),
     "infinite factor": (STAGE, {"factor": math.inf}, "factor"),
