@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dasrlib import errors, profiles
-from dasrlib.baselines import dncnn, ikc, predictor, rcan, sftmd, srcnn, srmd
+from dasrlib.baselines import dncnn, ikc, mzsr, predictor, rcan, sftmd, srcnn, srmd, zssr
 from dasrlib.baselines.baseline import Baseline as Baseline
 from dasrlib.baselines.predictor import Predictor
 from dasrlib.baselines.told import Assumed as Assumed
@@ -27,7 +27,11 @@ NETWORKS: dict[str, tuple[dict[str, Any], Callable[[int, Any, DegradationSpace],
     "predictor": (predictor.SIZES, lambda scale, sizes, space: Predictor(scale, space, sizes)),
     "sftmd": (sftmd.SIZES, lambda scale, sizes, space: sftmd.SFTMD(scale, space, sizes)),
     "ikc": (ikc.SIZES, lambda scale, sizes, space: ikc.IKC(scale, space, sizes)),
+    "zssr": (zssr.SIZES, lambda scale, sizes, space: zssr.ZSSR(scale, sizes)),
+    "mzsr": (mzsr.SIZES, lambda scale, sizes, space: mzsr.MZSR(scale, sizes)),
 }
+WITHOUT_WEIGHTS = ("zssr",)  # trained on the test picture alone
+TRAINED = tuple(name for name in NETWORKS if name not in WITHOUT_WEIGHTS)
 
 
 def build(

@@ -33,6 +33,7 @@ class Baseline(nn.Module):
     betas: tuple[float, float] = paper.ADAM_BETAS
     sizes: Any  # a dataclass of the network's own
     space: DegradationSpace | None = None  # which `build` made it for
+    has_two_stages = False  # whether its training begins with another loss
 
     def __init__(self, name: str, scale: int) -> None:
         super().__init__()
@@ -53,6 +54,10 @@ class Baseline(nn.Module):
             degradations: B of them.
         """
         raise NotImplementedError
+
+    def in_stage(self, number: int) -> Baseline:
+        """Itself, ready to be trained in stage 1 or 2; most systems have the second alone."""
+        return self
 
     def parameter_groups(self, rate: float) -> list[dict[str, Any]]:
         """What Adam is given: the weights that are trained, with their learning rates."""

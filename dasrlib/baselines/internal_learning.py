@@ -11,16 +11,18 @@ How the son is made has to be how y was made, so the kernel k is needed (see Red
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dasrlib.acceleration.devices import to_device
+from dasrlib.baselines.baseline import Baseline, check_told
 from dasrlib.degradation import Degradations, Downsampler
+from dasrlib.errors import check_pictures
 from dasrlib.resampling import blur, check_blur, correlate, resize_bicubic
 
 
@@ -182,3 +184,74 @@ class Adaptation(NamedTuple):
     loss: float | None  # that led to this step, mean |·| in [0, 1]; None before the first one
     rate: float  # the learning rate
     picture: Callable[[], Tensor]  # -> (1, 3, sH, sW), clamped, without views or back-projection
+
+
+class LearnsOnThePicture(Baseline):
+    """A system that is trained on the test picture itself, inside `restore`.
+
+    A subclass says with which network it starts, how it is trained, and what is done at last.
+    """
+
+    sizes: Any
+    progress = True  # whether a bar shows the steps
+
+    def start(self, device: torch.device) -> ResidualNet:
+        """A network of its own for one picture, before the first step."""
+        raise NotImplementedError
+
+    def train_on(
+        self, network: ResidualNet, lr: Tensor, reduction: Reduction
+    ) -> Iterator[Adaptation]:
+        """Trains the network on an LR picture (1, 3, H, W), step by step."""
+        raise NotImplementedError
+
+    def finish(self, network: ResidualNet, lr: Tensor, reduction: Reduction) -> Tensor:
+        """The SR picture (1, 3, sH, sW) in [0, 1] that the trained network makes."""
+        raise NotImplementedError
+
+    def reduction(self, told: Degradations, device: torch.device) -> Reduction:
+        """How the picture is reduced once more."""
+        with torch.inference_mode(False):
+            return Reduction.told(told, device)
+
+    def restore(self, lr: Tensor, degradation: Degradations | None = None) -> Tensor:
+        """LR pictures (B, 3, H, W) in [0, 1] and what degraded them -> (B, 3, sH, sW).
+
+        degradation: one for each picture, or one for all. Its noise is not read.
+
+        Raises:
+            ValueError: there is no degradation, it does not fit, or a picture is too small to be
+                reduced once more.
+        """
+        told = self._check(lr, degradation)
+        pictures = []
+        for i in range(len(lr)):
+            one = told[i if len(told) > 1 else 0]
+            network, reduction = self.start(lr.device), self.reduction(one, lr.device)
+            for _ in self.train_on(network, lr[i : i + 1], reduction):
+                pass
+            pictures.append(self.finish(network, lr[i : i + 1], reduction))
+        return torch.cat(pictures)
+
+    def adapt(self, lr: Tensor, degradation: Degradations | None = None) -> Iterator[Adaptation]:
+        """The training on one picture (1, 3, H, W), step by step, to look at it on the way.
+
+        Step 0 is the network before its first step. For a figure of PSNR over steps::
+
+            for moment in zssr.adapt(lr, degradation):
+                if moment.step % 50 == 0:
+                    psnr = evaluation.psnr_y(moment.picture(), hr, shave)
+        """
+        if len(lr) != 1:
+            raise ValueError(f"expected one picture to adapt to, got {len(lr)}")
+        told = self._check(lr, degradation)
+        return self.train_on(self.start(lr.device), lr, self.reduction(told, lr.device))
+
+    def _check(self, lr: Tensor, degradation: Degradations | None) -> Degradations:
+        check_pictures(lr)
+        if min(lr.shape[-2:]) < self.scale:
+            raise ValueError(
+                f"a picture of {lr.shape[-2]}×{lr.shape[-1]} is too small for {self.name} ×"
+                f"{self.scale}: each side must be at least {self.scale} pixels"
+            )
+        return check_told(self, lr, degradation)

@@ -42,9 +42,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from dasrlib import errors
-from dasrlib.baselines.baseline import Baseline, by_profile, check_told
+from dasrlib.baselines.baseline import by_profile
 from dasrlib.baselines.internal_learning import (
     Adaptation,
+    LearnsOnThePicture,
     Reduction,
     ResidualNet,
     undo_view,
@@ -52,7 +53,6 @@ from dasrlib.baselines.internal_learning import (
 )
 from dasrlib.data import crop_to_multiple
 from dasrlib.degradation import Degradations
-from dasrlib.errors import check_pictures
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def random_father(picture: Tensor, sizes: ZssrSizes, turns: bool, draw: torch.Ge
     return warped.clamp(0, 1)
 
 
-class ZSSR(Baseline):
+class ZSSR(LearnsOnThePicture):
     """One training for each picture, inside `restore` (see the top of the file).
 
     It holds no weights: there is nothing to train beforehand, and nothing to load.
@@ -213,45 +213,11 @@ class ZSSR(Baseline):
         super().__init__("zssr", scale)
         self.sizes, self.seed, self.progress = sizes, seed, progress
 
-    def restore(self, lr: Tensor, degradation: Degradations | None = None) -> Tensor:
-        """LR pictures (B, 3, H, W) in [0, 1] and what degraded them -> (B, 3, sH, sW).
-
-        degradation: one for each picture, or one for all. Its noise is not read.
-
-        Raises:
-            ValueError: there is no degradation, it does not fit, or a picture is too small to be
-                reduced once more.
-        """
-        told = self._check(lr, degradation)
-        pictures = []
-        for i in range(len(lr)):
-            one = told[i if len(told) > 1 else 0]
-            network, reduction = self._network(lr.device), self._reduction(one, lr.device)
-            for _ in self._train(network, lr[i : i + 1], reduction):
-                pass
-            pictures.append(self.finish(network, lr[i : i + 1], reduction))
-        return torch.cat(pictures)
-
-    def adapt(self, lr: Tensor, degradation: Degradations | None = None) -> Iterator[Adaptation]:
-        """The training on one picture (1, 3, H, W), step by step, to look at it on the way.
-
-        Step 0 is the untrained network. For a figure of PSNR over steps::
-
-            for moment in zssr.adapt(lr, degradation):
-                if moment.step % 50 == 0:
-                    psnr = evaluation.psnr_y(moment.picture(), hr, shave)
-        """
-        if len(lr) != 1:
-            raise ValueError(f"expected one picture to adapt to, got {len(lr)}")
-        told = self._check(lr, degradation)
-        network, reduction = self._network(lr.device), self._reduction(told, lr.device)
-        return self._train(network, lr, reduction)
-
     # Inside, for the benchmark calls systems without gradients. The decorators let the caller's
     # mode be as it was between two steps.
     @torch.inference_mode(False)
     @torch.enable_grad()
-    def _train(
+    def train_on(
         self, network: ResidualNet, lr: Tensor, reduction: Reduction
     ) -> Iterator[Adaptation]:
         """Trains the network on an LR picture (1, 3, H, W)."""
@@ -313,7 +279,7 @@ class ZSSR(Baseline):
         median = ordered[(len(made) - 1) // 2 : len(made) // 2 + 1].mean(dim=0)
         return reduction.back_project(median, lr, times)
 
-    def _network(self, device: torch.device) -> ResidualNet:
+    def start(self, device: torch.device) -> ResidualNet:
         """A network with N(0, 0.1 / fan-in), the same for the same seed."""
         draw = torch.Generator().manual_seed(self.seed)
         with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
@@ -324,18 +290,9 @@ class ZSSR(Baseline):
                     nn.init.normal_(conv.weight, std=math.sqrt(0.1 / fan_in), generator=draw)
             return network.to(device)
 
-    def _reduction(self, told: Degradations, device: torch.device) -> Reduction:
-        with torch.inference_mode(False):
-            reduction = Reduction.told(told, device)
+    def reduction(self, told: Degradations, device: torch.device) -> Reduction:
+        """As told, or the released way (see ZssrSizes)."""
+        reduction = super().reduction(told, device)
         if self.sizes.reduction == "as told":
             return reduction
         return Reduction(reduction.scale, reduction.kernels, self.sizes.reduction)
-
-    def _check(self, lr: Tensor, degradation: Degradations | None) -> Degradations:
-        check_pictures(lr)
-        if min(lr.shape[-2:]) < self.scale:
-            raise ValueError(
-                f"a picture of {lr.shape[-2]}×{lr.shape[-1]} is too small for {self.name} ×"
-                f"{self.scale}: each side must be at least {self.scale} pixels"
-            )
-        return check_told(self, lr, degradation)

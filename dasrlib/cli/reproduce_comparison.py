@@ -32,6 +32,8 @@ def table2(systems: Systems = None) -> None:
     if missing:
         typer.echo(missing)
     _reproduce_table("table2", systems, tables.TABLE2, tables.table2(found))
+    if systems is None:
+        _keep_summaries()
 
 
 @app.command(epilog=example("dasr reproduce table3 --systems model4,model5,bicubic"))
@@ -90,6 +92,31 @@ def _reproduce_table(
     typer.echo(str(path))
 
 
+def _keep_summaries() -> None:
+    """Keeps the two figures of Set14 at ×4 that are drawn from Table 2's run."""
+    from dasrlib import figures
+    from dasrlib.plots import baselines as draw
+    from dasrlib.studies import tables
+    from dasrlib.systems import short
+
+    table = figures.read("table2")
+    rows = [tables.Row(**row) for row in table.data["rows"]]
+    found = tables.by_system(rows)
+    shown = {"dataset": "Set14", "scale": 4, "widths": table.data["kernels"]["4"]["σ"]}
+    names = ", ".join(short(name) for name in found)
+    for name, drawn, alt in (
+        ("psnr-over-width", draw.psnr_over_width, f"PSNR on Set14 ×4 over kernel widths: {names}"),
+        ("quality-seconds", draw.quality_and_seconds,
+         f"Mean PSNR on Set14 ×4 against seconds a picture: {names}"),
+    ):  # fmt: skip
+        path = figures.keep(
+            name, drawn, shown | {"systems": found}, profile="laptop", seed=0,
+            made_by="dasr reproduce table2", alt=alt, minutes=table.minutes,
+            weights=table.weights or (), datasets=["Set14"], provenance=table.provenance,
+        )  # fmt: skip
+        typer.echo(str(path))
+
+
 def _lines(row: Row) -> list[str]:
     """A row for the console; below a measured one its differences to the printed DASR."""
 
@@ -110,15 +137,18 @@ def _lines(row: Row) -> list[str]:
 def baselines() -> None:
     """Show where the systems that DASR is compared with break (§4.2)."""
     from dasrlib import compositions, figures
-    from dasrlib import systems as table
     from dasrlib.plots import baselines as draw
     from dasrlib.plots import studies as draw_studies
     from dasrlib.studies import baseline_assumptions as study
+    from dasrlib.systems import short
 
     def keep(
         name: str, drawn: figures.Draw, data: dict[str, Any], systems: Sequence[str], alt: str
     ) -> None:
-        used = dict.fromkeys(w for system in systems for w in compositions.weights_of(system))
+        scale = data.get("scale", 4)
+        used = dict.fromkeys(
+            w for system in systems for w in compositions.weights_of(system, scale)
+        )
         path = figures.keep(
             name,
             drawn,
@@ -147,6 +177,14 @@ def baselines() -> None:
         "PSNR of IKC on Set5 and the error of its code after each correction, from the predicted "
         "code and from a wrong one",
     )
+    keep(
+        "adaptation",
+        draw.adaptation,
+        study.reproduce_adaptation(),
+        study.ADAPTING,
+        "PSNR of ZSSR and MZSR on Set5 ×2 after each step of their training on the test picture, "
+        "beside bicubic upsampling",
+    )
     crop = study.reproduce_crop()
     keep(
         "crop-by-all",
@@ -154,5 +192,5 @@ def baselines() -> None:
         crop,
         [*crop["sr"]],
         f"A detail of {crop['picture']}: HR, LR, and restored by "
-        + ", ".join(table.short(name) for name in crop["sr"]),
+        + ", ".join(short(name) for name in crop["sr"]),
     )

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from dasrlib.degradation import anisotropic_kernels
 from dasrlib.plots.style import BESIDE, leave_room
-from dasrlib.systems import SYSTEMS
+from dasrlib.systems import FULL_METHOD, SYSTEMS
 
 Rows = Sequence[dict[str, Any]]
 
@@ -27,6 +27,22 @@ def _best_rival(rows: Rows) -> str:
     return max(means, key=lambda title: means[title])
 
 
+def _shown(rows: Rows) -> Rows:
+    """The printed rows and the measured ones; of more than eight systems those with a printed row.
+
+    The rest is in plots.baselines.psnr_over_width, and in the table itself.
+    """
+    printed = {row["title"] for row in rows if row["system"] is None}
+    if len({row["system"] for row in rows} - {None}) <= 8:
+        return rows
+    return [
+        row
+        for row in rows
+        if row["system"] in (None, "bicubic", FULL_METHOD)
+        or SYSTEMS[row["system"]].title in printed
+    ]
+
+
 def _panel(ax: Axes, x: Sequence[float], rows: Rows, rival: str) -> None:
     """The measured rows, and of the printed ones DASR and the rival."""
     for row in rows:
@@ -34,7 +50,7 @@ def _panel(ax: Axes, x: Sequence[float], rows: Rows, rival: str) -> None:
         if row["system"]:
             system = SYSTEMS[row["system"]]
             look = {"label": f"{row['title']}, measured here", "marker": system.marker}
-            look |= {"color": system.colour or "0.3", "ls": "-" if system.colour else "--"}
+            look |= {"color": system.colour or "0.3", "ls": system.line}
         elif row["title"] == "DASR":
             look |= {"color": "black", "marker": "o"}
         elif row["title"] == rival:
@@ -51,7 +67,7 @@ def table2(data: dict[str, Any]) -> Figure:
 
     data: the fields of studies.tables.TableData as json.
     """
-    rows: Rows = data["rows"]
+    rows = _shown(data["rows"])
     sets = list(dict.fromkeys(row["dataset"] for row in rows))
     size = (3.1 * len(sets) + 2.6, 2.7 * len(data["kernels"]))
     figure, axes = plt.subplots(len(data["kernels"]), len(sets), figsize=size, squeeze=False)
@@ -74,7 +90,7 @@ def table3(data: dict[str, Any]) -> Figure:
 
     data: the fields of studies.tables.TableData as json.
     """
-    rows: Rows = data["rows"]
+    rows = _shown(data["rows"])
     ((scale, signs),) = data["kernels"].items()
     levels = list(dict.fromkeys(row["noise"] for row in rows))
     lambda1, lambda2, theta = signs.values()

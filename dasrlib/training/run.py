@@ -72,7 +72,7 @@ class Run:
 
     Args:
         folder: of its checkpoint, log and weights; a run that is there is resumed.
-        model: "model1" to "model5", or a name of baselines.NETWORKS (§4.2).
+        model: "model1" to "model5", or a name of baselines.TRAINED (§4.2).
         profile: a name, with a baseline's own schedule, or a Profile, whose schedule it is then.
         scale: 2, 3 or 4.
         space: the degradations; by default the isotropic ones of the scale. A baseline trains on
@@ -156,7 +156,8 @@ class Run:
             self.training_space = built.training_space(self.space)
         self.stages = self.profile.stage1, self.profile.stage2
         self.iterations = sum(stage.iterations for stage in self.stages)
-        if self.learner is None:  # no stage 1: stage 2 gets its iterations (§4.2)
+        # Without a stage 1, stage 2 gets its iterations (§4.2).
+        if self.learner is None and not getattr(built, "has_two_stages", False):
             first, second = self.stages
             self.stages = replace(first, iterations=0), replace(second, iterations=self.iterations)
         self._require_equal_parts()
@@ -188,7 +189,7 @@ class Run:
     def _new_step(self, stage: int) -> AdamStep:
         """A fresh step of stage 1 or 2, with an optimizer of its own."""
         if isinstance(self.model, Baseline):
-            return BaselineStep(self.model, self.dtype)
+            return BaselineStep(self.model.in_stage(stage), self.dtype)
         kind = CudaGraphStep if self.graph else Step
         model = self.model if stage == 2 else None
         return kind(self.learner, model, self.dtype, self.processes)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dasrlib import baselines, errors, profiles, weights
-from dasrlib.baselines import NETWORKS, Baseline, schedules
+from dasrlib.baselines import TRAINED, WITHOUT_WEIGHTS, Baseline, schedules
 from dasrlib.baselines.ikc import IKC
 from dasrlib.baselines.predictor import Predictor
 from dasrlib.baselines.sftmd import SFTMD
@@ -19,25 +19,28 @@ from dasrlib.systems import MODELS
 
 def check_name(name: str) -> None:
     """Raises ValueError with the nearest name where no system that is trained has this one."""
-    if name not in MODELS and name not in NETWORKS:
-        raise ValueError(errors.unknown_name_message("model", name, [*MODELS, *NETWORKS]))
+    if name in WITHOUT_WEIGHTS:
+        raise ValueError(f"{name} is trained on the test picture alone: there is nothing to train")
+    if name not in MODELS and name not in TRAINED:
+        raise ValueError(errors.unknown_name_message("model", name, [*MODELS, *TRAINED]))
 
 
 def profile_for(name: str, profile: str) -> Profile:
-    """The profile of that name, with a baseline's own schedule: one stage, the second (§4.1)."""
+    """The profile of that name, with a baseline's own schedule (§4.1)."""
     check_name(name)
     chosen = profiles.get(profile)
     if name in MODELS:
         return chosen
-    stage = schedules.stage(name, chosen)
-    return replace(chosen, stage1=replace(chosen.stage1, iterations=0), stage2=stage)
+    first, second = schedules.stages(name, chosen)
+    patch = schedules.LAPTOP_PATCH.get(name) if chosen.name == "laptop" else None
+    return replace(chosen, stage1=first, stage2=second, patch=patch or chosen.patch)
 
 
 def untrained(name: str, profile: Profile, space: DegradationSpace) -> BlindSR | Baseline:
     """A system for a run, with the start that the profile asks for.
 
     Args:
-        name: of systems.MODELS or baselines.NETWORKS.
+        name: of systems.MODELS or baselines.TRAINED.
         profile: its sizes; a baseline has its own ones for the name of the profile.
         space: the degradations that all systems are compared under.
 

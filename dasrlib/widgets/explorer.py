@@ -1,4 +1,4 @@
-"""§4.2 The ablation explorer: pick models and σ, see their curves and the same crop from each."""
+"""§4.2 The ablation explorer: pick systems and σ, see their curves and the same crop from each."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dasrlib import data, evaluation, paper
+from dasrlib import data, errors, evaluation, paper
 from dasrlib.data import centre_crop, crop_to_multiple
 from dasrlib.degradation import Degradations, DegradationSpace, quantise
-from dasrlib.network import BlindSR
 from dasrlib.plots.ablation import CHANGED
-from dasrlib.systems import SYSTEMS, model_variant, short
+from dasrlib.systems import SYSTEMS, short
 from dasrlib.widgets.base.controls import dropdown, slider
 from dasrlib.widgets.base.degradation_controls import SIZE
 from dasrlib.widgets.base.interactive_figure import InteractiveFigure, error_text
@@ -27,7 +26,11 @@ HIGH = 5.0  # HR pixels: the supplement's widest unseen kernel
 CROP = 80  # HR pixels
 SIGMA = 2.4  # HR pixels; where the slider starts
 GREY = "#777777"  # bicubic's colour, to be seen on a dark page and on a light one
-SYMBOLS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "x": "✕"}  # by matplotlib's marker
+TICKED = 6  # systems that are shown before anyone chooses; each costs seconds
+SYMBOLS = {
+    "o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "x": "✕", "<": "◀", ">": "▶", ".": "•",
+    "P": "✚", "p": "⬟", "h": "⬢", "1": "⅄", "d": "♦", "*": "★", "X": "✖", "+": "+",
+}  # fmt: skip  # by matplotlib's marker
 
 
 Key = tuple[str, str, float]  # picture, system, σ
@@ -49,20 +52,26 @@ def _colour(system: str) -> str:
 class RestorationCache:
     """Pictures, the systems that restore them, and what was restored and measured so far (§4.2).
 
-    Raises ValueError for no picture, no model, an unknown one, or models of different scales.
+    Raises ValueError for no picture, no system, an unknown one, or systems of different scales.
     """
 
-    def __init__(self, images: Sequence[tuple[str, Tensor]], models: Mapping[str, BlindSR]) -> None:
-        blind = {model_variant(name).name: model.eval() for name, model in models.items()}
-        scales = {model.scale for model in blind.values()}
+    def __init__(
+        self, images: Sequence[tuple[str, Tensor]], systems: Mapping[str, evaluation.System]
+    ) -> None:
+        for name, system in systems.items():
+            if name not in SYSTEMS:
+                raise ValueError(errors.unknown_name_message("system", name, SYSTEMS))
+            if isinstance(system, torch.nn.Module):
+                system.eval()
+        scales = {system.scale for system in systems.values()}
         if not images or len(scales) != 1:
             raise ValueError(
-                "expected at least one picture, and models of one scale; "
+                "expected at least one picture, and systems of one scale; "
                 f"got {len(images)} pictures and the scales {sorted(scales)}"
             )
         (self.scale,) = scales
         bicubic: evaluation.System = evaluation.Bicubic(self.scale)
-        self.systems = {"bicubic": bicubic, **blind}
+        self.systems = {"bicubic": bicubic, **systems}
         self.pictures = {
             name: crop_to_multiple(centre_crop(image, SIZE), self.scale) for name, image in images
         }
@@ -107,7 +116,7 @@ def curves_panel(
     for system, points in curves.items():
         ax.plot(
             *zip(*points, strict=True), color=_colour(system), marker=SYSTEMS[system].marker, ms=5,
-            label=short(system),
+            ls=SYSTEMS[system].line, label=short(system),
         )  # fmt: skip
     if curves:
         ax.legend(frameon=False, fontsize=8, loc="lower left", ncols=2)
@@ -123,14 +132,15 @@ class _Explorer:
         self.cache, self.kept = cache, kept
         self.trained = DegradationSpace.isotropic(cache.scale).widths[1]
         self.picture = dropdown("picture", list(cache.pictures), "what is restored")
-        tip = "width of the blur that the models have to undo"
+        tip = "width of the blur that the systems have to undo"
         self.sigma = slider("σ, HR pixels", 0, HIGH, 0.1, SIGMA, tip)
         self.ticks = {
             system: ipw.Checkbox(
-                True, description=_name(system), indent=False,
-                layout=ipw.Layout(width="105px"), tooltip=f"show {short(system)}",
+                place < TICKED, description=_name(system), indent=False,
+                layout=ipw.Layout(width="auto", min_width="105px"),
+                tooltip=f"show {short(system)}",
             )
-            for system in cache.systems
+            for place, system in enumerate(cache.systems)
         }  # fmt: skip
         self.right, self.down = (
             slider(f"crop, {way}", 0, 0, cache.scale, 0, "where the crop begins, HR pixels")
@@ -171,21 +181,21 @@ class _Explorer:
         Each step gives what is to be done with its result in the kernel's thread.
         """
         name, sigma = self.picture.value, round(self.sigma.value, 1)
-        chosen, errors = self.chosen(), []
+        chosen, failed = self.chosen(), []
         for width in dict.fromkeys([sigma, *paper.kernel_widths(self.cache.scale), HIGH]):
             keys = [(name, system, width) for system in chosen]
             missing = [key for key in keys if key not in self.cache.results]
             for key in missing:
                 try:
                     result = self.cache.restore(key)
-                except Exception as error:  # of any type: the other models go on
-                    errors.append(f"{short(key[1])}, σ = {width:g}: {error_text(error)}")
+                except Exception as error:  # of any type: the other systems go on
+                    failed.append(f"{short(key[1])}, σ = {width:g}: {error_text(error)}")
                 else:
                     yield partial(self.settle, key, result)
             if missing or width == sigma:
                 yield partial(self.show_charts, self.draw_charts(name, chosen, sigma))
-        if errors:
-            raise RuntimeError(errors[0])
+        if failed:
+            raise RuntimeError(failed[0])
 
     def settle(self, key: Key, result: tuple[Tensor, float]) -> None:
         self.cache.results[key] = result
@@ -262,25 +272,26 @@ class _Explorer:
 
 def ablation_explorer(
     images: Sequence[tuple[str, Tensor]],
-    models: Mapping[str, BlindSR],
+    systems: Mapping[str, evaluation.System],
     kept: Mapping[str, Any] | None = None,
 ) -> InteractiveFigure:
-    """Boxes to pick models and a slider for σ; shows their PSNR-Y over σ and the same crop from
+    """Boxes to pick systems and a slider for σ; shows their PSNR-Y over σ and the same crop from
     each (§4.2).
 
-    The paper's widths are measured for each picture, and every σ that the slider rests at.
+    The paper's widths are measured for each picture, and every σ that the slider rests at. Of many
+    systems the first ones are ticked. A system that is not blind is told the true kernel.
 
     Args:
         images: (name, (3, H, W) in [0, 1]) pairs to choose from; their middle 256×256 pixels are
             used.
-        models: networks of one scale, by their names in systems.MODELS.
-        kept: the ablation's means, as ablation.AblationData holds them, drawn beside the
-            picture's own curves.
+        systems: of one scale, by their names in systems.SYSTEMS; compositions.load gives them.
+        kept: the means of a stored run, drawn beside the picture's own curves: dataset, and
+            measured, by system, as ablation.AblationData holds them.
 
     Raises:
-        ValueError: no picture, no model, an unknown model, or models of different scales.
+        ValueError: no picture, no system, an unknown one, or systems of different scales.
     """
-    explorer = _Explorer(RestorationCache(images, models), kept)
+    explorer = _Explorer(RestorationCache(images, systems), kept)
 
     def draw() -> Figure:
         for update in explorer.steps():

@@ -17,7 +17,7 @@ from waiting import until
 from dasrlib import data, evaluation, network, widgets
 from dasrlib.data import crop_to_multiple
 from dasrlib.degradation import Degradations, degrade, quantise
-from dasrlib.systems import short
+from dasrlib.systems import SYSTEMS, short
 from dasrlib.widgets.base.interactive_figure import COMPUTING
 from dasrlib.widgets.explorer import RestorationCache, curves_panel
 
@@ -310,12 +310,41 @@ def test_without_a_kernel_there_is_the_first_frame(explorer):
     ("change", "words"),
     [
         ({"images": []}, "got 0 pictures"),
-        ({"models": {}}, r"the scales \[\]"),
-        ({"models": {"model1": network.BlindSR(4), "model4": network.BlindSR(2)}}, r"\[2, 4\]"),
-        ({"models": {"model6": network.BlindSR(4)}}, "did you mean 'model5'"),
+        ({"systems": {}}, r"the scales \[\]"),
+        ({"systems": {"model1": network.BlindSR(4), "model4": network.BlindSR(2)}}, r"\[2, 4\]"),
+        ({"systems": {"model6": network.BlindSR(4)}}, "did you mean 'model5'"),
     ],
 )
 def test_bad_inputs_are_refused(models, change, words):
-    inputs = {"images": IMAGES, "models": models, **change}
+    inputs = {"images": IMAGES, "systems": models, **change}
     with pytest.raises(ValueError, match=words):
         widgets.ablation_explorer(**inputs)
+
+
+def test_any_system_of_the_tables_can_be_shown(models):
+    """A told one is told the true kernel; of many systems the first ones are ticked."""
+
+    told = []
+
+    class Told(evaluation.Bicubic):
+        needs = "kernel"
+
+        def restore(self, lr, degradation=None):
+            told.append(round(degradation.lambda1.item(), 3))
+            return super().restore(lr)
+
+    others = ("srcnn", "rcan", "srmdnf-predicted", "srmdnf-assumed", "ikc", "sftmd")
+    systems = {"srmdnf": Told(4), **{name: evaluation.Bicubic(4) for name in others}}
+    cache = RestorationCache(IMAGES[:1], systems)
+    _, psnr = cache.restore(("one", "srmdnf", SIGMA))
+    assert psnr == pytest.approx(cache.restore(("one", "bicubic", SIGMA))[1])
+    assert told == [SIGMA]
+    explorer = widgets.ablation_explorer(IMAGES[:1], systems)
+    ticked = [control(explorer, short(name)).value for name in ("bicubic", *systems)]
+    assert ticked == [True] * 6 + [False] * 2
+
+
+def test_every_system_has_a_symbol_and_a_line():
+    for name in SYSTEMS:
+        found = curves_panel("one", {name: [(0.0, 30.0), (2.4, 25.0)]}, SIGMA, 4.0)
+        assert short(name) in found.alt
