@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import nn
 
 from dasrlib import baselines, errors, paper, weights
 from dasrlib.baselines import Assumed, Denoised, Predicted, Predictor
 from dasrlib.baselines.dncnn import DnCNN
+from dasrlib.baselines.zssr import ZSSR
 from dasrlib.degradation import Degradations
 from dasrlib.evaluation import Bicubic, System
 from dasrlib.systems import SYSTEMS
@@ -107,4 +109,8 @@ def _one(name: str, stored: str | None, scale: int) -> System:
 
 def parameters(system: System) -> int:
     """How many weights a system has, in all its networks; 0 for bicubic upsampling."""
-    return sum(p.numel() for p in system.parameters()) if isinstance(system, nn.Module) else 0
+    if not isinstance(system, nn.Module):
+        return 0
+    # ZSSR holds no network: it makes one for each picture.
+    made = [part.start(torch.device("cpu")) for part in system.modules() if isinstance(part, ZSSR)]
+    return sum(p.numel() for network in (system, *made) for p in network.parameters())

@@ -15,7 +15,7 @@ HERE = [
     if name not in ("dncnn", "predictor")
     for scale in (2, 3, 4)
     for space in ("iso", "aniso")
-    if not name.startswith(("zssr", "mzsr")) and compositions.is_here(name, scale, space)
+    if compositions.is_here(name, scale, space)
 ]
 
 
@@ -53,6 +53,15 @@ def test_a_predicted_system_is_told_what_the_predictor_reads(lr):
         assert torch.equal(guess.restore(lr), expected)
         other = guess.restore(lr.flip(-1) * 0.5)
     assert other.shape == expected.shape
+
+
+def test_the_network_that_zssr_makes_is_counted():
+    assert compositions.parameters(evaluation.Bicubic(4)) == 0
+    zssr = compositions.load("zssr")
+    assert compositions.parameters(zssr) == 9 * (3 * 32 + 6 * 32 * 32 + 32 * 3)
+    predicted = compositions.load("zssr-predicted")
+    predictor = sum(p.numel() for p in predicted.predictor.parameters())
+    assert compositions.parameters(predicted) == compositions.parameters(zssr) + predictor
 
 
 def test_an_assumed_system_is_told_the_middle_of_the_range(lr):

@@ -192,7 +192,9 @@ class MZSR(LearnsOnThePicture):
 
         rates = self.sizes.rates
         yield Adaptation(0, None, rates[0], picture)
-        for step, rate in enumerate(tqdm(rates, "MZSR", leave=False, disable=not self.progress)):
+        # A bar after a second: a small picture is done before.
+        bar = tqdm(rates, "MZSR", leave=False, disable=not self.progress, delay=1)
+        for step, rate in enumerate(bar):
             loss = F.l1_loss(network(u), father)
             gradients = torch.autograd.grad(loss, [*network.parameters()])
             with torch.no_grad():

@@ -231,7 +231,7 @@ class ZSSR(LearnsOnThePicture):
             return network(reduction.enlarge(lr)).clamp(0, 1)
 
         yield Adaptation(0, None, policy.rate, picture)
-        bar = tqdm(total=sizes.steps, desc="ZSSR", leave=False, disable=not self.progress)
+        bar = tqdm(total=sizes.steps, desc="ZSSR", leave=False, disable=not self.progress, delay=1)
         with bar:
             for step in range(sizes.steps):
                 father = crop_to_multiple(random_father(lr, sizes, turns, draw), self.scale)

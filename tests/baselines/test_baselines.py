@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from dasrlib import baselines
-from dasrlib.baselines import NETWORKS
+from dasrlib.baselines import NETWORKS, TRAINED
 from dasrlib.degradation import Degradations, DegradationSpace, degrade, resize_bicubic
 from dasrlib.systems import SYSTEMS
 
@@ -30,7 +30,7 @@ def test_an_odd_size_and_a_batch_of_one(name, profile):
         assert sr.isfinite().all()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_step_of_training_moves_every_weight(name):
     network = baselines.build(name, 2, "smoke")
     asked = DegradationSpace.anisotropic(2, noise=25.0)
