@@ -21,6 +21,7 @@ da_conv         §3.2.2   03        the degradation-aware convolution
 network         §3.2.2   03        DASR, BlindSR, Models 1 to 5
 baselines       §4.2     06        the systems DASR is compared with, a file each
 weights                            weights in and out, the bundled ones, the authors' checkpoints
+authors         §4.2               the authors' own weights, downloaded
 evaluation      §4       05        PSNR-Y, SSIM-Y, benchmark
 compositions    §4.2     06        every system of the tables, with its weights
 probes          §4.2     02        how well representations tell degradations apart

@@ -8,7 +8,7 @@ import pickle
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dasrlib import baselines, errors
 from dasrlib.baselines import Baseline
+from dasrlib.data import datasets
 from dasrlib.degradation import DegradationSpace
 from dasrlib.network import BlindSR
 from dasrlib.profiles import Sizes
@@ -25,6 +26,7 @@ from dasrlib.records.run_record import RunRecord
 from dasrlib.systems import DEFAULT_WEIGHTS
 
 BUNDLED = Path(__file__).parent / "bundled"
+AUTHORS = "authors"  # what the names of the authors' own weights begin with, and their folder
 # Bundled DASR networks hold these in 8 bits. On held-out pictures that costs less than 0.001 dB;
 # the first and the last layers would cost 0.01 dB.
 EIGHT_BITS, SMALLEST = ("encoder.", "sr.groups."), 4096  # weights of a tensor
@@ -80,25 +82,26 @@ def save(
     model: BlindSR | Baseline,
     path: str | Path,
     record: RunRecord | None = None,
-    eight_bits: bool = False,
+    numbers: Literal["fp16", "float32", "8 bits"] = "fp16",
 ) -> Path:
-    """Writes a network as safetensors in fp16, whole or not at all; returns the path.
+    """Writes a network as safetensors, whole or not at all; returns the path.
 
     The file itself says which network it holds, so that `load` needs nothing else. The record, of
     how it was trained, goes into a .json beside it. A baseline's buffers stay in float32: a basis
     of kernels must be the same for all that share it, and small variances would be rounded to 0.
 
-    eight_bits: the bulk of a DASR network in 8 bits instead, as the bundled ones are (EIGHT_BITS).
+    numbers: how weights are stored; "8 bits" is for the bulk of a DASR network, as the bundled
+        ones have it (EIGHT_BITS), with fp16 for the rest.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"weights are saved as .safetensors, got {path.name!r}")
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     exact = {name for name, _ in model.named_buffers()} if isinstance(model, Baseline) else set()
-    tensors = {
-        name: (t.half() if t.is_floating_point() and name not in exact else t).contiguous().cpu()
-        for name, t in model.state_dict().items()
-    }
-    if eight_bits:
+    if numbers != "float32":
+        halved = {n for n, t in tensors.items() if t.is_floating_point()} - exact
+        tensors = {n: t.half() if n in halved else t for n, t in tensors.items()}
+    if numbers == "8 bits":
         pairs = [_in_eight_bits(name, tensor).items() for name, tensor in tensors.items()]
         tensors = dict(itertools.chain(*pairs))
     header = {"dasrlib": json.dumps(_description(model))}
@@ -117,7 +120,7 @@ def catalogue() -> dict[str, RunRecord]:
 
 
 def find(name: str | Path) -> Path:
-    """The file of bundled weights, or of a .safetensors path."""
+    """The file of bundled weights, of the authors' downloaded ones, or of a .safetensors path."""
     if Path(name).suffix == ".safetensors":
         if Path(name).is_file():
             return Path(name)
@@ -125,6 +128,16 @@ def find(name: str | Path) -> Path:
     bundled = BUNDLED / f"{name}.safetensors"
     if bundled.is_file():
         return bundled
+    group, _, own = str(name).partition("/")
+    if group == AUTHORS:
+        places = [folder / AUTHORS for folder in datasets.search_folders()]
+        for place in places:
+            if (place / f"{own}.safetensors").is_file():
+                return place / f"{own}.safetensors"
+        raise FileNotFoundError(
+            f"{name} is not in {places[0]}: `dasr data get authors` downloads x2-iso, x3-iso, "
+            "x4-iso and x4-aniso, and weights in another folder are given by their path"
+        )
     names = sorted(catalogue(), key=DEFAULT_WEIGHTS.__ne__)
     message = errors.unknown_name_message("bundled weights", name, names)
     raise ValueError(

@@ -288,16 +288,24 @@ def data_list() -> None:
 @data_app.command("get", epilog=example("dasr data get Set14 B100"))
 @report_errors
 def data_get(
-    names: Annotated[list[str], typer.Argument(help="As in `dasr data list`.", metavar="NAME")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            help="As in `dasr data list`; `authors` for the DASR authors' own weights.",
+            metavar="NAME",
+        ),
+    ],
     folder: Annotated[
         Path | None, typer.Option(help="By default $DASR_DATA, else the user's cache.")
     ] = None,
 ) -> None:
     """Download datasets, verify their checksums, and fetch again only what is missing."""
+    from dasrlib import authors, weights
     from dasrlib.data import downloads
 
     for name in names:
-        typer.echo(str(downloads.get(name, folder)))
+        got = authors.get(folder) if name == weights.AUTHORS else downloads.get(name, folder)
+        typer.echo(str(got))
 
 
 @data_app.command("weights", epilog=example("dasr data weights"))

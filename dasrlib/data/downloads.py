@@ -6,12 +6,14 @@ the first download and expected afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -72,7 +74,7 @@ def get(name: str, folder: str | Path | None = None) -> Path:
         raise DownloadError(unknown_name_message("dataset", name, registry()))
     target = Path(default_folder() if folder is None else folder).expanduser().absolute() / name
     files, archives = (registry()[name].get(kind, {}) for kind in ("files", "archives"))
-    try:
+    with writing(name, target):
         target.mkdir(parents=True, exist_ok=True)
         missing = [file for file in files if not _matches(target / file, files[file]["sha256"])]
         packed = [archive for archive in archives if not _is_unpacked(target / archive)]
@@ -84,13 +86,29 @@ def get(name: str, folder: str | Path | None = None) -> Path:
         for archive in packed:
             _fetch_archive(archives[archive]["url"], target / archive, archives[archive].get("md5"))
         (target / INCOMPLETE).unlink(missing_ok=True)
+    return target
+
+
+@contextlib.contextmanager
+def writing(name: str, target: Path) -> Iterator[None]:
+    """Turns an error of the disk into a DownloadError that says what to do."""
+    try:
+        yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise DownloadError(
             f"cannot write {name} to {target} ({reason}): free space there or name another folder, "
             "and run the download again"
         ) from error
-    return target
+
+
+def fetch_large(url: str, path: Path, known_hash: str | None = None) -> None:
+    """Downloads one large file, with a bar; what arrived before a break is kept for the next call.
+
+    known_hash: a SHA-256 or "md5:…"; None where the caller checks the file.
+    """
+    partial = path.with_name(f"{path.name}.part")
+    _fetch(url, path, known_hash, functools.partial(_resume, partial))
 
 
 def _matches(path: Path, known_hash: str) -> bool:
@@ -155,8 +173,7 @@ def _is_unpacked(archive: Path) -> bool:
 def _fetch_archive(url: str, archive: Path, md5: str | None) -> None:
     # What was recorded on the first download is stronger than an md5.
     known_hash = _recorded(archive)["sha256"] or (f"md5:{md5}" if md5 else None)
-    partial = archive.with_name(f"{archive.name}.part")
-    _fetch(url, archive, known_hash, functools.partial(_resume, partial))
+    fetch_large(url, archive, known_hash)
     sha256 = pooch.file_hash(str(archive))
     try:
         files = _unpack(archive)
