@@ -137,3 +137,16 @@ def test_the_reduction_is_ours_and_not_ikcs(golden):
     torch.testing.assert_close(ours, blurred, rtol=0, atol=1e-5)  # the blur is the same
     darker = (degradation.degrade(hr, truth) - image(arrays["ikc_lr_x4"])).mean() * 255
     assert 0.3 < float(darker) < 0.7  # theirs, cut to 8 bit, is half a grey level darker
+
+
+@torch.no_grad()
+def test_a_share_of_a_batch_starts_from_another_pictures_code(batch):
+    hr, lr, truth = batch
+    ikc = IKC(2, SPACE2, dataclasses.replace(SMOKE, pushed=0.5)).train()
+    given, codes = [], ikc.predictor.codes(truth.kernels)
+    ikc.corrector.register_forward_pre_hook(lambda _, inputs: given.append(inputs[1]))
+    losses = ikc.losses(hr, lr, truth)
+    next(losses), next(losses)
+    assert torch.equal(given[0][0], codes[-1])
+    assert torch.equal(given[0][1:], ikc.predictor(lr)[1:])
+    assert (FULL.pushed, LAPTOP.pushed) == (0, 0.5)
