@@ -6,6 +6,7 @@ import itertools
 import json
 import pickle
 import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -60,6 +61,32 @@ def _described(description: dict[str, Any]) -> BlindSR | Baseline:
         return baselines.build_in_sizes(name, reduction, sizes, space)
     described = description["encoder_input"], description["patch"]
     return BlindSR(scale, Sizes(**sizes), name, *described)
+
+
+def _check_fits(description: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raises ValueError where a header describes another network than the file's tensors are of.
+
+    Nothing is allocated for it, however large the described network is.
+    """
+    # More layers than tensors, or more channels than the widest tensor has: refused before a loop.
+    most = max([64, len(shapes), *(side for shape in shapes.values() for side in shape)])
+    too_large = [number for number in _whole_numbers(description["sizes"]) if number > most]
+    if too_large:
+        raise ValueError(f"a size of {max(too_large)} for tensors of at most {most}")
+    with torch.device("meta"):
+        expected = {n: tuple(t.shape) for n, t in _described(description).state_dict().items()}
+    stored = {n: s for n, s in shapes.items() if not n.endswith(".scale") or n in expected}
+    if stored != expected:
+        other = sorted(expected.items() ^ stored.items())[0][0]
+        raise ValueError(f"another shape or name of {other}")
+
+
+def _whole_numbers(sizes: Any) -> Iterator[int]:
+    if isinstance(sizes, dict | tuple):
+        for part in sizes.values() if isinstance(sizes, dict) else sizes:
+            yield from _whole_numbers(part)
+    elif isinstance(sizes, int):
+        yield sizes
 
 
 def _in_eight_bits(name: str, tensor: Tensor) -> dict[str, Tensor]:
@@ -178,17 +205,21 @@ def load_system(name: str | Path, device: torch.device | str = "cpu") -> BlindSR
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get("dasrlib")
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            names = [*file.keys()]
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in names}
+            tensors = {key: file.get_tensor(key) for key in names}
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
     if header is None:
         raise ValueError(f"{path} holds no dasrlib network: its header does not describe one")
     try:
+        description = _with_tuples(json.loads(header))
+        _check_fits(description, shapes)
         # The initial weights are drawn at random; the caller's random state stays as it was.
         with torch.random.fork_rng(devices=[]):
-            model = _described(_with_tuples(json.loads(header)))
+            model = _described(description)
         model.load_state_dict(_out_of_eight_bits(tensors))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise ValueError(
             f"{path} does not hold the network that its header describes ({first})"

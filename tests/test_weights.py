@@ -266,6 +266,48 @@ def test_bundled_files_stay_small():
     assert 0 < total < 40e6
 
 
+# Headers that somebody wrote to do harm, or by mistake
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sizes": {"channels": 10**9}},
+        {"sizes": {"groups": 10**9}},
+        {"sizes": {"blocks": 10**6, "channels": 10**6}},
+        {"sizes": {"channels": 16}},
+        {"sizes": {"channels": -4}},
+        {"sizes": {"channels": "many"}},
+        {"sizes": {"unknown": 3}},
+        {"sizes": 7},
+        {"model": "model6"},
+        {"model": ["model4"]},
+        {"scale": 10**9},
+        {"model": "rcan", "sizes": {"groups": 10**9}, "space": None},
+        {"model": "srmd", "sizes": {"code": 10**9}, "space": None},
+    ],
+    ids=str,
+)
+def test_a_header_of_another_network_is_refused_and_allocates_nothing(saved, monkeypatch, change):
+    with safe_open(saved, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        header = json.loads(file.metadata()["dasrlib"])
+    for key, value in change.items():
+        merged = isinstance(value, dict) and "model" not in change
+        header[key] = {**header[key], **value} if merged else value
+    save_file(tensors, saved, metadata={"dasrlib": json.dumps(header)})
+    described, devices = weights._described, []
+
+    def watched(description):
+        devices.append(torch.empty(0).device.type)
+        return described(description)
+
+    monkeypatch.setattr(weights, "_described", watched)
+    with pytest.raises(ValueError, match="does not hold the network that its header describes"):
+        weights.load_system(saved)
+    assert set(devices) <= {"meta"}
+
+
 # The authors' checkpoints
 
 

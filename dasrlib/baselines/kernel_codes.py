@@ -52,7 +52,8 @@ def principal_directions(kernels: Tensor, numbers: int, centred: bool = True) ->
 @torch.inference_mode(False)
 def basis_and_mean(space: DegradationSpace, numbers: int) -> tuple[Tensor, Tensor]:
     """B (numbers, 441) and μ (441,) of the kernels of a space, always the same ones."""
-    drawn = space.sample(DRAWN, torch.Generator().manual_seed(SEED)).kernels.flatten(1)
+    with torch.device("cpu"):  # also where a network is only described, on "meta"
+        drawn = space.sample(DRAWN, torch.Generator().manual_seed(SEED)).kernels.flatten(1)
     return principal_directions(drawn, numbers), drawn.double().mean(dim=0).float()
 
 
