@@ -7,6 +7,7 @@ module          paper    notebook  what it holds
 ==============  =======  ========  ===============================================================
 errors                             the sentence for an unknown name
 paper           all                printed numbers and hyper-parameters
+series                             where the notebooks and the kept figures are
 systems         §4.2     05        every system: its titles, its look, what it needs
 records                            what is kept of a run, and files written whole
 data            §4.1               pictures in and out, datasets, downloads

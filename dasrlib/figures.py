@@ -19,7 +19,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from dasrlib import profiles
+from dasrlib import profiles, series
 from dasrlib.plots.style import RC
 from dasrlib.records import provenance as machine
 from dasrlib.records.atomic_write import atomic_write
@@ -32,14 +32,21 @@ _STARTED = time.monotonic()
 
 
 def folder() -> Path:
-    """figures/ of the checkout dasrlib runs from; of an installed package, figures/ here."""
-    checkout = Path(__file__).resolve().parents[1]
-    return (checkout if (checkout / "notebooks").is_dir() else Path.cwd()) / "figures"
+    """Where figures are kept: figures/ of the checkout dasrlib runs from; else figures/ here.
+
+    Here, too, where the checkout cannot be written.
+    """
+    return (series.root() if series.is_writable() else Path.cwd()) / "figures"
 
 
 def read(path: str | Path) -> FigureRecord:
-    """The record in a figure's json: a path, or the name of a figure in `folder()`."""
-    path = path if isinstance(path, Path) else folder() / f"{path}.json"
+    """The record in a figure's json: a path, or a name.
+
+    A figure of that name that was kept in `folder()` comes before the one that came with dasrlib.
+    """
+    if not isinstance(path, Path):
+        kept = folder() / f"{path}.json"
+        path = kept if kept.exists() else series.root() / "figures" / kept.name
     try:
         return FigureRecord.from_json(path.read_text(encoding="utf-8"))
     except ValueError as error:

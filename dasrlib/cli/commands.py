@@ -342,10 +342,27 @@ def bench(
 
 @app.command(epilog=example("dasr notebooks"))
 @report_errors
-def notebooks() -> None:
-    """Open JupyterLab on the numbered notebooks of this checkout."""
-    folder = Path(__file__).resolve().parents[2] / "notebooks"
-    if not folder.is_dir():
-        raise FileNotFoundError("this is an installed package: run dasr notebooks in a clone")
+def notebooks(
+    copy: Annotated[
+        Path | None,
+        typer.Option(help="Copy them to this folder first; files that are there stay."),
+    ] = None,
+    open_them: Annotated[
+        bool, typer.Option("--open/--no-open", help="Whether to start JupyterLab.")
+    ] = True,
+) -> None:
+    """Open JupyterLab on the numbered notebooks.
+
+    In a checkout they are opened where they are. An installed package, or a checkout that cannot be
+    written, copies them to ./dasrlib-notebooks first.
+    """
+    from dasrlib import series
+
+    if copy is None and not series.is_writable():
+        copy = Path("dasrlib-notebooks")
+    folder = (series.root() if copy is None else series.copy_to(copy)) / "notebooks"
+    typer.echo(str(folder))
+    if not open_them:
+        return
     finished = subprocess.run([sys.executable, "-m", "jupyterlab", str(folder)], check=False)
     raise typer.Exit(finished.returncode)
