@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dasrlib.degradation import Degradations, DegradationSpace
+from dasrlib.degradation import Degradations, DegradationSpace, isotropic_kernels
 from dasrlib.paper import KERNEL_SIZE
 
 DRAWN = 4000  # kernels from which a basis is made
@@ -107,6 +107,16 @@ class KernelCodes(nn.Module):
             k = (codes.float() @ self.basis + rest).clamp(min=0)
             k = k / k.sum(dim=1, keepdim=True).clamp(min=1e-8)
         return k.unflatten(1, (KERNEL_SIZE, KERNEL_SIZE))
+
+    def nearest_width(self, codes: Tensor) -> Tensor:
+        """The isotropic width, of 0.2, 0.25, … 4.0 HR pixels, with the nearest code: (B, n) -> (B,).
+
+        A code has directions in which kernels hardly differ, and its length hides that. A width
+        says what is meant.
+        """
+        widths = torch.linspace(0.2, 4.0, 77, device=codes.device)
+        known = self(isotropic_kernels(widths, KERNEL_SIZE))  # (77, n)
+        return widths[torch.cdist(codes.float(), known).argmin(dim=1)]
 
     def same_as(self, other: KernelCodes) -> bool:
         """Whether the codes of one mean the same to the other."""

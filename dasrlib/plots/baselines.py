@@ -15,13 +15,13 @@ from dasrlib.systems import FULL_METHOD, SYSTEMS, short
 
 
 def corrections(data: dict[str, Any]) -> Figure:
-    """IKC's PSNR and the error of its code after each correction, from two starts (§4.2).
+    """IKC's PSNR and the width that its code means after each correction, from two starts (§4.2).
 
-    data: widths, by σ, each with pushed_to, a σ, and predicted and pushed: psnr, dB, and error;
-    answer, which SR picture is IKC's answer.
+    data: widths, by σ, each with pushed_to, a σ, and predicted and pushed: psnr in dB, and width in
+    HR pixels; answer, which SR picture is IKC's answer.
     """
     figure, axes = plt.subplots(1, 2, figsize=(10.5, 3.6))
-    for ax, what in zip(axes, ("psnr", "error"), strict=True):
+    for ax, what in zip(axes, ("psnr", "width"), strict=True):
         for colour, (sigma, runs) in zip(PALETTE, data["widths"].items(), strict=False):
             for start, line in (("predicted", "-"), ("pushed", "--")):
                 name = f"from the code of σ = {runs['pushed_to']:g}" if start == "pushed" else start
@@ -30,7 +30,9 @@ def corrections(data: dict[str, Any]) -> Figure:
         mark(ax, data["answer"], "IKC's answer")
         ax.set_xlabel("corrections")
     axes[0].set_ylabel("PSNR-Y, dB")
-    axes[1].set(ylabel="‖code − true code‖ / ‖true code‖", ylim=(0, None))
+    for colour, sigma in zip(PALETTE, data["widths"], strict=False):
+        axes[1].axhline(float(sigma), color=colour, ls=":", lw=1)
+    axes[1].set(ylabel="σ of the nearest code, HR pixels; dotted: the truth")
     axes[1].legend(fontsize=8, **BESIDE)
     figure.suptitle(f"IKC on {data['dataset']}, ×4")
     return leave_room(figure)

@@ -78,23 +78,24 @@ def corrections(
         count: SR pictures.
 
     Returns:
-        "psnr" in dB and "error", the length of c_t − c over that of c; means over the pictures, one
-        number for each SR picture.
+        "psnr" in dB; "width", the nearest σ of c_t; and "error", the length of c_t − c over that of
+        c. Means over the pictures, one number for each SR picture.
     """
     true = Degradations.isotropic(width, ikc.scale)
     code = ikc.predictor.codes(true.kernels)
     first = None
     if start is not None:
         first = ikc.predictor.codes(Degradations.isotropic(start, ikc.scale).kernels)
-    psnr, error = torch.zeros(count), torch.zeros(count)
+    psnr, error, found_width = torch.zeros(3, count)
     for _, picture in pictures:
         hr = crop_to_multiple(picture, ikc.scale)
         steps = islice(ikc.iterate(degrade(hr[None], true), first), count)
         for t, (found, sr) in enumerate(steps):
             psnr[t] += evaluation.psnr_y(sr[0], hr, ikc.scale)
             error[t] += float((found - code).norm() / code.norm())
-    return {name: (sums / len(pictures)).tolist() for name, sums in
-            (("psnr", psnr), ("error", error))}  # fmt: skip
+            found_width[t] += float(ikc.predictor.codes.nearest_width(found))
+    sums = {"psnr": psnr, "width": found_width, "error": error}
+    return {name: (total / len(pictures)).tolist() for name, total in sums.items()}
 
 
 def adaptation(

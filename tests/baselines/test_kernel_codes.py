@@ -179,3 +179,10 @@ def test_widths_and_angle_come_back_from_a_kernel():
     assert found.noise.tolist() == [5.0] * 3
     none = degradations_with(Degradations.isotropic(0.0, 4).kernels, 4)
     assert float(none.lambda1) == float(none.lambda2) == 0.0
+
+
+def test_a_code_is_read_as_the_width_that_made_it():
+    codes = KernelCodes(DegradationSpace.isotropic(4), 10)
+    widths = torch.tensor([0.2, 1.0, 2.5, 4.0])
+    near = codes(isotropic_kernels(widths)) * 1.001
+    torch.testing.assert_close(codes.nearest_width(near), widths)

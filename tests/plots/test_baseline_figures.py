@@ -52,12 +52,12 @@ def test_steps_are_drawn_beside_bicubic():
 
 
 def test_corrections_have_two_starts_for_each_width():
-    run = {"psnr": [24.0, 25.0], "error": [0.5, 0.2]}
+    run = {"psnr": [24.0, 25.0], "width": [2.4, 1.5]}
     widths = {"1.2": {"pushed_to": 2.4, "predicted": run, "pushed": run}}
-    psnr, error = draw.corrections({"dataset": "Set5", "answer": 1, "widths": widths}).axes
-    assert legend(error) == ["σ = 1.2, predicted", "σ = 1.2, from the code of σ = 2.4"]
+    psnr, width = draw.corrections({"dataset": "Set5", "answer": 1, "widths": widths}).axes
+    assert legend(width) == ["σ = 1.2, predicted", "σ = 1.2, from the code of σ = 2.4"]
     assert [float(y) for y in psnr.lines[0].get_ydata()] == run["psnr"]
-    assert [float(y) for y in error.lines[0].get_ydata()] == run["error"]
+    assert [float(y) for y in width.lines[0].get_ydata()] == run["width"]
 
 
 def row(title: str, system: str | None) -> dict:
