@@ -109,7 +109,7 @@ class KernelCodes(nn.Module):
         return k.unflatten(1, (KERNEL_SIZE, KERNEL_SIZE))
 
     def nearest_width(self, codes: Tensor) -> Tensor:
-        """The isotropic width, of 0.2, 0.25, … 4.0 HR pixels, with the nearest code: (B, n) -> (B,).
+        """The isotropic width with the nearest code, of 0.2, 0.25, … 4.0 HR pixels: (B, n) -> (B,).
 
         A code has directions in which kernels hardly differ, and its length hides that. A width
         says what is meant.
