@@ -32,9 +32,9 @@ def corrections(data: dict[str, Any]) -> Figure:
     axes[0].set_ylabel("PSNR-Y, dB")
     for colour, sigma in zip(PALETTE, data["widths"], strict=False):
         axes[1].axhline(float(sigma), color=colour, ls=":", lw=1)
-    axes[1].set(ylabel="σ of the nearest code, HR pixels; dotted: the truth")
+    axes[1].set(ylabel="width that the code means, HR pixels")
     axes[1].legend(fontsize=8, **BESIDE)
-    figure.suptitle(f"IKC on {data['dataset']}, ×4")
+    figure.suptitle(f"IKC on {data['dataset']}, ×4; dotted: the true width")
     return leave_room(figure)
 
 

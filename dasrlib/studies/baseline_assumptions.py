@@ -15,7 +15,7 @@ from dasrlib.baselines.ikc import IKC
 from dasrlib.baselines.mzsr import MZSR
 from dasrlib.baselines.zssr import ZSSR
 from dasrlib.data import Pictures, crop_to_multiple
-from dasrlib.degradation import Degradations, degrade
+from dasrlib.degradation import Degradations, degrade, quantise
 from dasrlib.network import BlindSR
 from dasrlib.plots.packed_images import packed
 from dasrlib.studies.real_pictures import busiest
@@ -59,7 +59,7 @@ def told_wrong(
         for row, width in enumerate(true):
             lr = degrade(hr[None], Degradations.isotropic(width, system.scale))
             for column, other in enumerate(told):
-                sr = system.restore(lr, Degradations.isotropic(other, system.scale))
+                sr = quantise(system.restore(lr, Degradations.isotropic(other, system.scale)))
                 psnr[row, column] += evaluation.psnr_y(sr[0], hr, system.scale)
     return psnr / len(pictures)
 
@@ -91,7 +91,7 @@ def corrections(
         hr = crop_to_multiple(picture, ikc.scale)
         steps = islice(ikc.iterate(degrade(hr[None], true), first), count)
         for t, (found, sr) in enumerate(steps):
-            psnr[t] += evaluation.psnr_y(sr[0], hr, ikc.scale)
+            psnr[t] += evaluation.psnr_y(quantise(sr)[0], hr, ikc.scale)
             error[t] += float((found - code).norm() / code.norm())
             found_width[t] += float(ikc.predictor.codes.nearest_width(found))
     sums = {"psnr": psnr, "width": found_width, "error": error}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dasrlib.data import Pictures, crop_to_multiple
-from dasrlib.degradation import Degradations, degrade
+from dasrlib.degradation import Degradations, degrade, quantise
 from dasrlib.evaluation import device_of, psnr_y
 from dasrlib.network import BlindSR
 
@@ -21,7 +21,7 @@ def _lr(model: BlindSR, hr: Tensor, degradation: Degradations) -> Tensor:
 
 
 def _psnr(model: BlindSR, lr: Tensor, representation: Tensor, hr: Tensor) -> float:
-    sr = model(lr, representation=representation).float().cpu()[0]
+    sr = quantise(model(lr, representation=representation).float().cpu())[0]
     return psnr_y(sr, hr, model.scale)
 
 
