@@ -93,7 +93,7 @@ class ZssrSizes:
 
 
 FULL = ZssrSizes()
-LAPTOP = ZssrSizes(width=32, crop=64, steps=1000, note_every=25, check_every=30, wait=128)
+LAPTOP = ZssrSizes(width=32, crop=64, steps=500, note_every=25, check_every=30, wait=128)
 SMOKE = ZssrSizes(layers=3, width=8, crop=16, steps=10, note_every=2, check_every=3, wait=6)
 SIZES = by_profile(FULL, LAPTOP, SMOKE)
 

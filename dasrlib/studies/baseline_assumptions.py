@@ -30,7 +30,7 @@ PICTURES = 10  # of IKC's, three more than its answer needs
 CROPPED, SIGMA, SIDE = "butterfly", 2.4, 24  # the crop by all; SIDE in LR pixels
 ADAPTING = ("zssr", "mzsr")  # ×2
 ADAPTED_TO = (0.6, 1.2)  # σ
-STEPS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 400, 700, 1000)  # after which PSNR is noted
+STEPS = (0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 350, 500)  # after which PSNR is noted
 SHOWN = (
     "bicubic", "srcnn", "rcan", "srmdnf-assumed", "srmdnf-predicted", "srmdnf", "ikc", "zssr",
     "model4",
