@@ -16,9 +16,9 @@ from dasrlib.systems import SYSTEMS
 OPTIONAL = "Urban100"  # the test set without which Table 2 is measured all the same
 # The paper's names of two of the systems.
 TITLES = {"model4": "DASR (Model 4)", "model5": "oracle (Model 5), not blind"}
-# What is measured where nothing is asked for, so that it takes a quarter of an hour. A large test set
-# has, at ×4, the systems that are printed and fast. Those that learn on the picture are on Set5 at
-# ×2, where MZSR is printed.
+# What is measured where nothing is asked for: as much as a quarter of an hour allows. A large test
+# set has, at ×4, the systems that are printed and fast. Those that learn on the picture are on Set5
+# at ×2, where MZSR is printed.
 LARGE_SETS = ("B100", "Urban100")
 FAST = ("bicubic", "rcan", "srmdnf-predicted", "model4")
 SMALLEST, LEARN_ON_THE_PICTURE = "Set5", ("zssr", "mzsr")

@@ -166,16 +166,22 @@ def test_a_caption_says_what_was_recorded(changed: dict[str, Any], said: str) ->
 def test_figures_are_in_the_order_of_the_notebooks() -> None:
     shown = [record.name for record in results.reading_order(RECORDS.values())]
     assert shown[:3] == ["quickstart", "bicubic", "degradation"]
-    assert shown[-12:] == [
+    assert shown[-18:] == [
         "bench-epyc",
         "ablation-papers-recipe",
         "ablation",
         "two-degradations",
+        "adaptation",
+        "corrections",
+        "crop-by-all",
+        "told-wrong",
         "general-kernels",
         "general-noise",
         "real",
         "real-crops",
         "representation-recipes",
+        "psnr-over-width",
+        "quality-seconds",
         "table2",
         "table3",
         "unseen",

@@ -79,6 +79,27 @@ def test_large_test_sets_have_the_printed_systems_unless_somebody_asks():
     assert tables.measured_on(large, names, asked=True) == names
     twice = tables.table2(["Set5"])[0]
     assert (twice.scale, tables.measured_on(twice, names)) == (2, ["bicubic", "model4"])
+    assert tables.measured_on(tables.table2(["B100"])[0], names) == []
+
+
+def test_systems_that_learn_on_the_picture_are_measured_on_five_pictures():
+    names = ["model4", "zssr", "mzsr", "mzsr-predicted"]
+    where = {
+        (b.dataset, b.scale): tables.measured_on(b, names) for b in tables.table2(["Set5", "Set14"])
+    }
+    assert where.pop(("Set5", 2)) == names
+    assert all(found == ["model4"] for found in where.values())
+    again = tables.table2(["Set14"])[0]
+    assert tables.measured_on(again, ["zssr"], asked=True) == ["zssr"]
+
+
+def test_what_was_measured_in_one_block_is_given_by_system(two):
+    block = tables.table2(["Set14"])[-1]
+    rows = [*tables.measure(block, ["bicubic"])]
+    found = tables.by_system([*rows, *tables.measure(tables.table3()[0], ["bicubic"])][: len(rows)])
+    assert list(found) == ["bicubic"]
+    assert found["bicubic"]["psnr"] == rows[-1].psnr
+    assert tables.by_system(rows, "Set5") == {}
 
 
 CELLS = [
