@@ -140,3 +140,27 @@ def test_both_tables_can_be_drawn(two):
         figure = getattr(draw, name)({"kernels": kernels, "rows": rows})
         assert "measured here" in figure.axes[0].get_legend_handles_labels()[1][-1]
         plt.close(figure)
+
+
+def measured(name, dataset, scale, noise=0):
+    """The stored rows of a table's block, by system."""
+    place = (dataset, scale, noise)
+    rows = figures.read(name).data["rows"]
+    return {r["system"]: r["psnr"] for r in rows
+            if r["system"] and (r["dataset"], r["scale"], r["noise"]) == place}  # fmt: skip
+
+
+def test_in_the_setting_that_it_was_made_for_each_system_beats_bicubic():
+    for dataset in ("Set5", "Set14"):
+        found = measured("table2", dataset, 4)
+        for name in ("srcnn", "rcan"):
+            assert found[name][0] > found["bicubic"][0], (name, dataset)  # σ = 0
+        for name in ("srmdnf", "sftmd", "model5", "ikc", "model4"):
+            assert fmean(found[name]) > fmean(found["bicubic"]), (name, dataset)
+    found = measured("table2", "Set5", 2)
+    for name in ("zssr", "mzsr"):
+        assert fmean(found[name]) > fmean(found["bicubic"]), name
+    for noise in (5, 10):
+        found = measured("table3", "Set14", 4, noise)
+        assert fmean(found["dncnn-rcan"]) > fmean(found["rcan"])
+        assert fmean(found["srmd"]) > fmean(found["bicubic"])
