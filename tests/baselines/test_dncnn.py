@@ -8,7 +8,7 @@ import pytest
 import torch
 from public_weights import RELATIVE, image, load_in_order, relative_error, state
 
-from dasrlib import baselines
+from dasrlib import baselines, data, evaluation, weights
 from dasrlib.baselines.dncnn import FULL, SMOKE, DnCNN, DncnnSizes
 from dasrlib.degradation import Degradations, degrade
 from dasrlib.network import parameter_count
@@ -83,3 +83,16 @@ def test_each_patch_has_a_noise_level_of_its_own_and_no_blur():
     assert drawn.noise.max() > 20
     assert drawn.noise.unique().numel() == 50
     assert (drawn.kernels[:, 10, 10] == 1).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("level", "gain"), [(10.0, 2.5), (20.0, 4.0)])
+def test_the_bundled_one_takes_noise_off(level, gain):
+    """The brief expects some 3 dB at noise 5 and 8 dB at noise 25 of the full size."""
+    picture = data.centre_crop(dict(data.images("samples"))["chelsea"], 128)[None]
+    clean = degrade(picture, Degradations.isotropic(0.0, 4))
+    dice = torch.Generator().manual_seed(0)
+    noisy = degrade(picture, Degradations.isotropic(0.0, 4, noise=level), dice)
+    denoised = weights.load_system("laptop/dncnn").restore(noisy)
+    before, after = (evaluation.psnr_y(x, clean, 0) for x in (noisy, denoised.clamp(0, 1)))
+    assert after - before > gain

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -123,3 +124,21 @@ def test_the_speeds_are_those_of_the_bench():
                 for median in medians
             )
         assert times == pytest.approx(released / ours, rel=0.06)
+
+
+def test_the_comparison_is_that_of_table_2():
+    rows = json.loads((ROOT / "figures" / "table2.json").read_text())["data"]["rows"]
+    block = [row for row in rows if (row["dataset"], row["scale"]) == ("Set14", 4)]
+    printed = {row["title"]: fmean(row["psnr"]) for row in block if not row["system"]}
+    part = README.split("| mean, *printed* |")[1].split("\n\n")[0]
+    shown = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in part.splitlines()[2:]}
+    assert len(shown) == 7
+    for row in block:
+        title = systems.SYSTEMS[row["system"]].title if row["system"] else None
+        if title in shown:
+            *cells, last = shown.pop(title)
+            expected = [*row["psnr"], fmean(row["psnr"])]
+            assert [float(cell) for cell in cells] == pytest.approx(expected, abs=0.0051)
+            name = {"bicubic": "Bicubic", "model4": "DASR"}.get(row["system"], title)
+            assert last.strip() == (f"{printed[name]:.2f}" if name in printed else "")
+    assert not shown
