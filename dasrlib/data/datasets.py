@@ -16,7 +16,8 @@ from typing import TypeVar
 from torch import Tensor
 
 from dasrlib.data import downloads
-from dasrlib.data.image_files import FORMATS, load_image, load_image_uint8
+from dasrlib.data.image_files import load_image, load_image_uint8
+from dasrlib.data.picture_writing import FORMATS
 from dasrlib.errors import unknown_name_message
 
 Pictures = Sequence[tuple[str, Tensor]]  # (name, (3, H, W) RGB)

@@ -124,7 +124,7 @@ def test_a_jpeg_is_close(tmp_path):
 
 
 def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
-    path = picture(tmp_path / "a.png", (1, 2, 3))
+    path = picture(tmp_path / "a.bmp", (1, 2, 3))
 
     def half(self, out, **options):
         out.write_bytes(b"half")

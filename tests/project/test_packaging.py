@@ -29,6 +29,7 @@ COMES_WITH = {
     "IPython": "ipywidgets",
     "scipy": "scikit-image",
     "threadpoolctl": "scikit-learn",
+    "tifffile": "scikit-image",
     "traitlets": "ipywidgets",
 }
 
