@@ -100,9 +100,10 @@ def anisotropic_kernels(
     return _normalised(torch.exp(-exponent / 2))
 
 
-def quantise(images: Tensor) -> Tensor:
-    """Rounded to the 256 levels of an 8-bit picture and clamped; still in [0, 1]."""
-    return (images * 255).round().clamp(0, 255) / 255
+def quantise(images: Tensor, bits: int = 8) -> Tensor:
+    """Rounded to the levels of a picture of 8 (or 16) bits and clamped; still in [0, 1]."""
+    largest = 2**bits - 1
+    return (images * largest).round().clamp(0, largest) / largest
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,8 @@ class Degradations:
         # To look at numbers on a GPU, the program would have to wait for it.
         if not self.noise.is_cuda and not bool((self.noise >= 0).all()):
             raise ValueError(f"noise must not be negative, got {self.noise.min().item():g}")
+        if not self.noise.is_cuda and not bool(self.noise.isfinite().all()):
+            raise ValueError(f"noise must be finite, got {self.noise.max().item():g}")
         if self.quality is not None and not self.quality.is_cuda:
             refused = self.quality[~((self.quality >= 0) & (self.quality <= 100))]
             if len(refused):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
@@ -15,15 +14,32 @@ from torch import Tensor
 def unknown_name_message(kind: str, name: object, known: Iterable[str]) -> str:
     """One sentence with the nearest known name: "no model is named 'modle4': did you mean …".
 
-    The nearest is the first of `known` that begins with the name, else the most similar one.
+    The nearest has a part that differs from the name in the fewest letters, a third of them at
+    most; among several such names it is the shortest, then the first.
     """
     names = list(known)
-    lower = {candidate.lower(): candidate for candidate in names}
     asked = str(name).lower()
-    longer = [candidate for candidate in lower if asked and candidate.startswith(asked)]
-    near = longer or difflib.get_close_matches(asked, lower, n=1)
-    hint = f"did you mean {lower[near[0]]!r}? " if near else ""
+    away = {candidate: _letters_apart(asked, candidate.lower()) for candidate in names}
+    near = [candidate for candidate in names if away[candidate] <= len(asked) // 3]
+    hint = ""
+    if asked and near:
+        nearest = min(near, key=lambda candidate: (away[candidate], len(candidate)))
+        hint = f"did you mean {nearest!r}? "
     return f"no {kind} is named {str(name)!r}: {hint}Expected one of {', '.join(names)}"
+
+
+def _letters_apart(asked: str, known: str) -> int:
+    """How many letters to add, leave out, change or swap, so that `asked` is a part of `known`."""
+    before: list[int] = []
+    row = [0] * (len(known) + 1)  # a part may begin anywhere at no cost
+    for i, letter in enumerate(asked, 1):
+        two_before, before, row = before, row, [i]
+        for j, other in enumerate(known, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == known[j - 2] and asked[i - 2] == other:
+                cost = min(cost, two_before[j - 2] + 1)
+            row.append(cost)
+    return min(row)
 
 
 def check_choice(name: str, value: object, choices: object) -> None:

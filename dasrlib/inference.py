@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,7 +61,7 @@ class TileStep(NamedTuple):
     done: float  # the share of the work that is done, in (0, 1]
     rows: slice  # the SR pixels of the tile
     columns: slice
-    picture: Tensor | None  # (3, rows, columns), rounded to 8 bits; None if encoded only
+    picture: Tensor | None  # (3, rows, columns), rounded; None if encoded only
 
 
 def _spans(length: int, tile: int) -> list[TileSpan]:
@@ -107,12 +108,51 @@ def upscale(
     model = weights if isinstance(weights, BlindSR) else weights_module.load(weights)
     steps = upscale_tiles(lr, model, tile, dtype=dtype)
     h, w = lr.shape[-2:]
-    sr = torch.empty(3, model.scale * h, model.scale * w)
+    return _assembled(steps, torch.empty(3, model.scale * h, model.scale * w), progress)
+
+
+def upscale_picture(
+    picture: data.Picture,
+    model: BlindSR,
+    tile: int | None = None,
+    progress: bool = False,
+    dtype: torch.dtype | None = None,
+) -> data.Picture:
+    """Upscale what was read from a file, with all that belongs to it (§3.2).
+
+    The network computes the colours, a picture of 16 bits in float32 by default. Transparency is
+    enlarged by bicubic interpolation, and hidden colours are replaced by visible ones before.
+
+    Args:
+        picture: each side at least 3 pixels.
+        model: of scale s.
+        tile, progress, dtype: as of `upscale`.
+
+    Returns:
+        s times as wide and high: grey stays grey, and 16 bits stay 16 bits.
+
+    Raises:
+        ValueError: as `upscale`.
+    """
+    lr, s = picture.with_hidden_filled(), model.scale
+    channels, h, w = lr.pixels.shape
+    if picture.bits > 8:
+        dtype = dtype or torch.float32
+    steps = upscale_tiles(lr.rgb(), model, tile, dtype=dtype, bits=picture.bits)
+    kind = torch.uint8 if picture.bits == 8 else torch.float32
+    sr = _assembled(steps, torch.empty(channels, s * h, s * w, dtype=kind), progress)
+    return replace(picture, pixels=sr, alpha=picture.alpha_of_size(s * h, s * w))
+
+
+def _assembled(steps: Iterator[TileStep], sr: Tensor, progress: bool) -> Tensor:
+    """All tiles in one picture (1 or 3, H, W), uint8 or float."""
     bar = "{l_bar}{bar}| {elapsed}<{remaining}"
     with tqdm(total=1.0, disable=not progress, bar_format=bar) as shown:
         for step in steps:
             if step.picture is not None:
-                sr[:, step.rows, step.columns] = step.picture
+                own = step.picture[: len(sr)]  # of grey, the three are one
+                own = data.to_uint8(own) if sr.dtype == torch.uint8 else own
+                sr[:, step.rows, step.columns] = own
             shown.update(step.done - shown.n)
     return sr
 
@@ -133,11 +173,26 @@ def check_picture(lr: Tensor) -> None:
     """Raises ValueError for what is no LR picture: (3, H, W), uint8 or in [0, 1], H and W ≥ 3."""
     if lr.ndim != 3 or lr.shape[0] != 3:
         raise ValueError(f"expected a picture (3, H, W), got {tuple(lr.shape)}")
-    h, w = lr.shape[-2:]
-    if min(h, w) < 3:
-        raise ValueError(f"a picture of {h}×{w} is too small: each side must be at least 3 pixels")
+    check_size(*lr.shape[-2:])
     if lr.dtype != torch.uint8 and not bool(((lr >= 0) & (lr <= 1)).all()):
         raise ValueError(NOT_FLOAT)
+
+
+def check_size(h: int, w: int) -> None:
+    """Raises ValueError for a picture that is too small for the network."""
+    if min(h, w) < 3:
+        raise ValueError(f"a picture of {h}×{w} is too small: each side must be at least 3 pixels")
+
+
+def check_settings(model: BlindSR, tile: int | None) -> None:
+    """Raises ValueError for a network that is not blind, and for a tile that is too small."""
+    if model.needs != "nothing":
+        raise ValueError(
+            f"{model.name} is not blind: it needs the {model.needs} and cannot upscale a picture "
+            f"without; choose another model, such as {DEFAULT_WEIGHTS}"
+        )
+    if tile is not None and tile < 32:
+        raise ValueError(f"tile must be at least 32 LR pixels, got {tile}")
 
 
 def upscale_tiles(
@@ -146,25 +201,21 @@ def upscale_tiles(
     tile: int | None,
     priority_point: Callable[[], tuple[float, float]] | None = None,
     dtype: torch.dtype | None = None,
+    bits: int = 8,
 ) -> Iterator[TileStep]:
     """The steps of `upscale`, each computed when the iterator is asked for it.
 
     All tiles are encoded before the first is upscaled. What `upscale` refuses is refused before the
     first step. lr may also be uint8. priority_point is called before each tile, and returns the LR
     pixel (y, x) that the next tile should be nearest to; by default they go from the top down.
+    SR is rounded to that many bits.
     """
-    if model.needs != "nothing":
-        raise ValueError(
-            f"{model.name} is not blind: it needs the {model.needs} and cannot upscale a picture "
-            f"without; choose another model, such as {DEFAULT_WEIGHTS}"
-        )
+    check_settings(model, tile)
     check_picture(lr)
     h, w = lr.shape[-2:]
-    if tile is not None and tile < 32:
-        raise ValueError(f"tile must be at least 32 LR pixels, got {tile}")
     side = tile or (max(h, w) if h * w <= WHOLE_PICTURE else TILE)
     boxes = [(y, x) for y in _spans(h, side) for x in _spans(w, side)]
-    return _steps(model, lr, boxes, priority_point, dtype)
+    return _steps(model, lr, boxes, priority_point, dtype, bits)
 
 
 def _steps(
@@ -173,6 +224,7 @@ def _steps(
     boxes: list[Box],
     priority_point: Callable[[], tuple[float, float]] | None,
     dtype: torch.dtype | None,
+    bits: int,
 ) -> Iterator[TileStep]:
     s, device = model.scale, next(model.parameters()).device
     dtype, layout = dtype or fastest_dtype(device), fastest_layout(device)
@@ -205,7 +257,7 @@ def _steps(
         own = sr[:, y.own_part_in_tile(s), x.own_part_in_tile(s)]
         if is_grey:  # the network was trained on colours, and adds some
             own = own.mean(dim=0, keepdim=True).expand(3, -1, -1)
-        own = quantise(own).cpu()
+        own = quantise(own, bits).cpu()
         done = 1.0 - (1.0 - ENCODER_TIME_SHARE) * len(left) / len(boxes)
         yield TileStep(done, y.own_part_in_picture(s), x.own_part_in_picture(s), own)
 

@@ -34,7 +34,7 @@ def model() -> BlindSR:
 @pytest.fixture
 def unrounded(monkeypatch):
     """Rounding to 8 bit would turn a difference of 1e-7 into one of 4e-3 now and then."""
-    monkeypatch.setattr(inference, "quantise", lambda image: image)
+    monkeypatch.setattr(inference, "quantise", lambda image, bits: image)
 
 
 def tell_all_the_same(model: BlindSR, monkeypatch) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dasrlib.errors import check_choice
+from dasrlib.errors import check_choice, unknown_name_message
 
 DtypeName = Literal["float32", "bfloat16"]
 
@@ -31,6 +31,22 @@ def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
 def here() -> torch.device:
     """The GPU if this machine has one, else the processor."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_named(name: str | None) -> torch.device:
+    """The device that a user names, as cpu, cuda, cuda:1 or mps; `here` for None.
+
+    Raises ValueError for another name, and for a device that this machine does not have.
+    """
+    if name is None:
+        return here()
+    kind, _, index = name.partition(":")
+    count = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": torch.backends.mps.is_available()}
+    if kind not in count or (index and not index.isdecimal()):
+        raise ValueError(unknown_name_message("device", name, ("cpu", "cuda", "cuda:1", "mps")))
+    if int(index or 0) >= count[kind]:
+        raise ValueError(f"there is no device {name} on this machine: compute with --device cpu")
+    return torch.device(name)
 
 
 def fastest_layout(device: torch.device | str) -> torch.memory_format:

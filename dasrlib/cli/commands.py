@@ -11,124 +11,45 @@ from typing import Annotated, Literal
 
 import typer
 
-from dasrlib.cli.error_messages import example, report_errors
+from dasrlib import __version__
+from dasrlib.cli import pictures
+from dasrlib.cli.error_messages import Console, example, report_errors
 from dasrlib.cli.reproduce import RESUME, Dtype, Minutes, Profile
 from dasrlib.cli.reproduce_comparison import app as reproduce_app
 from dasrlib.systems import DEFAULT_WEIGHTS
 
-app = typer.Typer(
+app = Console(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     help="Blind super-resolution by learned degradation representations (DASR, CVPR 2021).",
 )
 data_app = typer.Typer(no_args_is_help=True, help="List datasets and weights, download datasets.")
 app.add_typer(data_app, name="data")
 app.add_typer(reproduce_app, name="reproduce")
+app.command(epilog=example("dasr upscale photo.jpg holiday/ -o larger/"))(pictures.upscale)
+app.command(epilog=example("dasr degrade photo.png -o small.png --sigma 2.4 --noise 5"))(
+    pictures.degrade
+)
 
-LOOP = "to upscale several pictures, run dasr upscale once for each"
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"dasrlib {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def console(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
 
 Scale = Annotated[int, typer.Option(help="2, 3 or 4.")]
 Weights = Annotated[str, typer.Option(help="A name (see `dasr data weights`) or a file.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
-
-
-@app.command(
-    epilog=example("dasr upscale photo.jpg photo-x4.png"),
-    context_settings={"allow_extra_args": True},
-)
-@report_errors
-def upscale(
-    context: typer.Context,
-    picture: Annotated[Path, typer.Argument(help="The picture to upscale.")],
-    out: Annotated[Path | None, typer.Argument(help="By default PICTURE-x4.png beside it.")] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            help="A name (see `dasr data weights`) or a file; by default the one that fits the "
-            "noise and JPEG of the picture."
-        ),
-    ] = None,
-    tile: Annotated[int | None, typer.Option(help="Side of the tiles: less memory.")] = None,
-    dtype: Dtype = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Upscale a picture whose degradation is not known (blind super-resolution, §3.2)."""
-    from dasrlib import data, estimates, inference
-    from dasrlib import weights as weights_module
-    from dasrlib.acceleration.devices import describe_dtype, dtype_named
-    from dasrlib.records.atomic_write import check_writable
-
-    if context.args:  # as *.png gives them
-        raise ValueError(
-            f"upscale takes one picture and one output, got {len(context.args) + 2} files: {LOOP}"
-        )
-    asked = dtype_named(dtype)
-    lr = data.load_image(picture)
-    inference.check_picture(lr)
-    found = estimates.read(lr)
-    chosen = weights or estimates.fitting_weights(found)
-    model = weights_module.load(chosen)
-    target = out or picture.with_name(f"{picture.stem}-x{model.scale}.png")
-    try:
-        target = check_writable(target, overwrite, [picture])
-    except FileExistsError as error:
-        if out is None:
-            raise
-        raise FileExistsError(f"{error}; the second name is the output, and {LOOP}") from None
-    data.check_format(target, model.scale * lr.shape[1], model.scale * lr.shape[2])
-    inference.upscale_tiles(lr, model, tile)  # refuses what cannot be upscaled
-    typer.echo(describe_dtype("cpu", asked))
-    typer.echo(f"the encoder of {estimates.READER} reads: {found}")
-    said = estimates.advice(found, weights) if weights else f"the weights that fit: {chosen}"
-    if said:
-        typer.echo(said)
-    sr = inference.upscale(lr, model, tile=tile, progress=True, dtype=asked)
-    data.save_image(sr, target)
-    typer.echo(f"{target}  {lr.shape[2]}×{lr.shape[1]} -> {sr.shape[2]}×{sr.shape[1]}")
-
-
-@app.command(epilog=example("dasr degrade photo.png small.png --sigma 2.4 --noise 5"))
-@report_errors
-def degrade(
-    picture: Annotated[Path, typer.Argument(help="The HR picture.")],
-    out: Annotated[Path, typer.Argument(help="The LR picture to write.")],
-    scale: Scale = 4,
-    sigma: Annotated[float, typer.Option(help="Isotropic kernel width in HR pixels.")] = 0.0,
-    lambda1: Annotated[float | None, typer.Option(help="Anisotropic: width along axis 1.")] = None,
-    lambda2: Annotated[float | None, typer.Option(help="Anisotropic: width along axis 2.")] = None,
-    theta: Annotated[float, typer.Option(help="Anisotropic: angle of axis 1, degrees.")] = 0.0,
-    noise: Annotated[float, typer.Option(help="Noise level on the 0..255 scale.")] = 0.0,
-    quality: Annotated[float, typer.Option(help="JPEG at the end, 1..100; 0 for none.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Random seed of the noise.")] = 0,
-    overwrite: Overwrite = False,
-) -> None:
-    """Degrade a picture as in §3.1: blur, bicubic downsampling, noise, rounding to 8 bits.
-
-    With --quality it is compressed at the end, as photographs are; write it as PNG then.
-    """
-    import math
-
-    import torch
-
-    from dasrlib import data
-    from dasrlib.degradation import Degradations
-    from dasrlib.degradation import degrade as apply
-    from dasrlib.records.atomic_write import check_writable
-
-    if (lambda1 is None) != (lambda2 is None):
-        raise ValueError("an anisotropic kernel needs both --lambda1 and --lambda2")
-    if lambda1 is not None and lambda2 is not None:
-        chosen = Degradations.anisotropic(lambda1, lambda2, math.radians(theta), scale, noise)
-    else:
-        chosen = Degradations.isotropic(sigma, scale, noise)
-    chosen = chosen.with_jpeg(quality)
-    out = check_writable(out, overwrite, [picture])
-    hr = data.crop_to_multiple(data.load_image(picture), scale)
-    data.check_format(out, hr.shape[1] // scale, hr.shape[2] // scale)
-    lr = apply(hr[None], chosen, torch.Generator().manual_seed(seed), "fast")[0]
-    data.save_image(lr, out)
-    typer.echo(f"{out}  {hr.shape[2]}×{hr.shape[1]} -> {lr.shape[2]}×{lr.shape[1]}")
 
 
 @app.command(epilog=example("dasr train --model model4 --profile laptop --out runs/model4"))

@@ -1,4 +1,4 @@
-"""An example in the help of a command, and errors as one sentence."""
+"""What the console prints in one way for all commands: help, errors, and letters it has not."""
 
 from __future__ import annotations
 
@@ -17,6 +17,22 @@ def example(text: str) -> str:
     return f"Example:  {text}"
 
 
+class Console(typer.Typer):
+    """A Typer that prints "?" for a letter that the output has not, as σ in a pipe of Windows."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        return super().__call__(*args, **kwargs)
+
+
+def _with_home(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_home(item) for item in value]
+    return value.expanduser() if isinstance(value, Path) else value
+
+
 def report_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     """Print the errors that an input can cause as one sentence, with exit status 1.
 
@@ -25,13 +41,7 @@ def report_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
-        for stream in (sys.stdout, sys.stderr):  # a pipe of Windows has no σ: print "?" for it
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="replace")
-        given = {
-            name: value.expanduser() if isinstance(value, Path) else value
-            for name, value in kwargs.items()
-        }
+        given = {name: _with_home(value) for name, value in kwargs.items()}
         try:
             return command(*args, **given)
         except typer.Exit:  # a subclass of RuntimeError, but not an error

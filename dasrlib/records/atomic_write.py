@@ -37,12 +37,30 @@ def check_writable(
         raise FileNotFoundError(
             f"there is no folder {path.parent}: create it, or name another file"
         )
-    try:  # permissions are not enough to know: the name may be too long, or the folder special
+    _try_writing(path)
+    return path
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a folder that files cannot be written into; it need not exist, but its place must.
+
+    Call it before the work.
+    """
+    place = folder
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(f"{place} is not a folder: name another folder")
+    _try_writing(place / folder.name)
+
+
+def _try_writing(path: Path) -> None:
+    """Permissions are not enough to know: the name may be too long, or the folder special."""
+    try:
         _temporary_beside(path).unlink()
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise type(error)(f"cannot write {path} ({reason}): name another file") from error
-    return path
 
 
 def _temporary_beside(path: Path) -> Path:
