@@ -84,7 +84,7 @@ def psnr_over_width(data: dict[str, Any]) -> Figure:
             )  # fmt: skip
         ax.set(title=title, xlabel="kernel width σ, HR pixels", xticks=data["widths"])
         ax.grid(axis="y", color="0.9")
-        ax.legend(fontsize=8, loc="lower left")
+        ax.legend(fontsize=8, loc="best")
     axes[0].set_ylabel("PSNR-Y, dB")
     figure.suptitle(f"{data['dataset']}, ×{data['scale']}")
     return leave_room(figure)

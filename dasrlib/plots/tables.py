@@ -79,7 +79,10 @@ def table2(data: dict[str, Any]) -> Figure:
             _panel(ax, kernels["σ"], shown, rival)
             ax.set(title=f"{dataset}, ×{scale}", xticks=kernels["σ"])
         line[0].set_ylabel("PSNR-Y, dB")
-        line[-1].legend(fontsize=8, **BESIDE)
+        # Not every test set has every system.
+        named = {label: line_ for ax in line for line_, label in zip(
+            *ax.get_legend_handles_labels(), strict=True)}  # fmt: skip
+        line[-1].legend([*named.values()], [*named], fontsize=8, **BESIDE)
     for ax in axes[-1]:
         ax.set_xlabel("kernel width σ, HR pixels")
     return leave_room(figure)
