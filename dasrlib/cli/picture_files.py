@@ -89,52 +89,52 @@ def plan(names: Sequence[Path], outputs: Outputs, resized: Resized) -> Plan:
     found = Plan()
     names, outputs = _take_second_as_output(names, outputs, found.remarks)
     given = _unique(_expand(names, outputs.out, found.refused))
-    one_file = _is_one_file(names, given, outputs)
+    found.pictures = len(found.refused)
+    one_file = outputs.out if _is_one_file(names, given, outputs) else None
     if outputs.out is not None and not one_file:
         check_folder(outputs.out)
     names_in = cache(_names_in)
-    targets = [outputs.out if one_file and outputs.out else _target(item, outputs, names_in)
-               for item in given]  # fmt: skip
-    made_from = {_key(target): item.path for item, target in zip(given, targets, strict=True)
-                 if _key(target) != _key(item.path)}  # fmt: skip
-    shared = Counter(map(_key, targets))
-    originals = {_identity(item.path) for item in given if _key(item.path) not in made_from}
-    named = {_identity(item.path) for item in given if item.named}
-    checked = cache(check_folder)
-    found.pictures = len(found.refused)
+    targets = [one_file or _target(item, outputs, names_in) for item in given]
+    makers: dict[str, list[Path]] = {}  # of a file, the pictures that would become it
     for item, target in zip(given, targets, strict=True):
-        source = item.path
-        if not item.named and _is_older_output(source, outputs, names_in):
+        makers.setdefault(_key(target), []).append(item.path)
+    # Without a suffix, an output cannot be told from a picture.
+    told = bool(outputs.chosen_suffix) and not one_file
+    is_output = {item.path: told and _key(item.path) in makers for item in given}
+    never = {_identity(item.path) for item in given
+             if not is_output[item.path] or (item.named and outputs.overwrite)}  # fmt: skip
+    for item, target in zip(given, targets, strict=True):
+        job = Job(item.path, target)
+        if not item.named and _is_older_output(item.path, outputs, names_in):
             continue
-        if _key(source) in made_from:
-            found.remarks.append(f"{source} is the output for {made_from[_key(source)]}: left out")
+        if is_output[item.path]:
+            maker = makers[_key(item.path)][0]
+            found.remarks.append(f"{item.path} is the output for {maker}: left out")
             continue
         found.pictures += 1
-        exists = os.path.lexists(target)
         try:
-            if shared[_key(target)] > 1:
+            if len(makers[_key(target)]) > 1:
                 raise ValueError(
-                    f"{source} and another picture would both become {target}: give them to two "
+                    f"{item.path} and another picture would both become {target}: give them to two "
                     "commands, each with a folder of its own (-o)"
                 )
-            if exists and _identity(target) in (
-                originals | named if outputs.overwrite else originals
-            ):
-                raise ValueError(
-                    f"{target} is an input, and an input is never written to: name another file"
-                )
-            if exists and not outputs.overwrite and not one_file and not target.is_dir():
-                found.remarks.append(f"{target} exists already, --overwrite makes it again")
-                continue
-            check_format(target, *resized(read_header(source)))
+            if os.path.lexists(target):
+                if _identity(target) in never:
+                    raise ValueError(
+                        f"{target} is an input, and an input is never written to: name another file"
+                    )
+                if not outputs.overwrite and not one_file and not target.is_dir():
+                    found.remarks.append(f"{target} exists already, --overwrite makes it again")
+                    continue
+            check_format(target, *resized(read_header(item.path)))
             if not one_file:
-                checked(target.parent)
+                check_folder(target.parent)
             if one_file or target.parent.is_dir():
                 check_writable(target, outputs.overwrite)
         except (ValueError, OSError) as error:
-            found.refused.append(with_name(Job(source, target), error))
+            found.refused.append(with_name(job, error))
         else:
-            found.jobs.append(Job(source, target))
+            found.jobs.append(job)
     return found
 
 

@@ -163,6 +163,18 @@ def test_a_second_name_that_is_no_file_is_the_output_and_said(dasr, worked):
     assert Path("new.png").is_file()
 
 
+def test_an_output_of_another_run_is_no_picture_of_a_pattern(dasr, worked):
+    """A picture that is named is one all the same."""
+    picture("a.jpg", "b.png", "n.jpg", "n.tif")
+    dasr("upscale", "a.jpg", "n.jpg")
+    before = contents()
+    dasr("upscale", "*.png")
+    assert new(before) == ["b-x4.png"]
+    before = contents()
+    dasr("upscale", "a-x4.png")
+    assert new(before) == ["a-x4-x4.png"]
+
+
 def test_a_picture_given_twice_is_done_once(dasr, worked):
     picture("in/a.png")
     Path("link.png").symlink_to("in/a.png")
@@ -227,14 +239,19 @@ NEVER = {
     "by the name of an output": ("a.png", "a-x4.png"),
     "by folder and suffix": ("in/a.png", "in/sub/a.png", "-o", "in", "--suffix", ""),
     "two folders": ("in/sub", "in/a.png", "-o", "in", "--suffix", ""),
+    "found in a folder": ("in/sub", "in/b", "-o", "in/b", "--suffix", ""),
+    "through a link into a folder": ("in/b", "-o", "out"),
 }
 
 
 @pytest.mark.parametrize("command", ["upscale", "degrade"])
 @pytest.mark.parametrize("case", NEVER)
 def test_an_input_is_never_written_to(dasr, worked, case, command):
-    picture("a.png", "a-x4.png", "a-lr.png", "in/a.png", "in/sub/a.png")
+    picture("a.png", "a-x4.png", "a-lr.png", "in/a.png", "in/sub/a.png", "in/b/a.png")
     Path("link.png").symlink_to("a.png")
+    Path("out").mkdir()
+    for end in ("x4", "lr"):
+        Path(f"out/a-{end}.png").symlink_to("../in/b/a.png")
     before = contents()
     words = NEVER[case]
     if command == "degrade":
@@ -310,6 +327,11 @@ BEFORE = {
     ),
     "rights": (("upscale", "a.png", "-o", "/proc/b.png"), "cannot write /proc/b.png ("),
     "rights of a folder": (("degrade", "a.png", "-o", "/proc/out"), "cannot write /proc/out ("),
+    "rights for many": (("upscale", "a.png", "in", "-o", "/proc/out"), "cannot write /proc/out ("),
+    "a file in the place of a folder": (
+        ("upscale", "deep", "-o", "in"),
+        "deep/a.png/b.png: in/a.png is not a folder: name another folder",
+    ),
     "extension": (("degrade", "a.png", "-o", "b.xyz"), "cannot write b.xyz: expected an extension"),
     "extension of a second name": (("upscale", "a.png", "b.xyz"), "cannot write b.xyz: expected"),
     "the same, for which there is no writer": (
@@ -373,8 +395,7 @@ BEFORE = {
 
 @pytest.mark.parametrize("case", BEFORE)
 def test_what_cannot_be_done_is_one_sentence_before_the_work(dasr, idle, case):
-    picture("a.png", "in/a.png")
-    picture("g.gif")
+    picture("a.png", "in/a.png", "deep/a.png/b.png", "g.gif")
     picture("wide.png", size=(4100, 3))
     picture("wider.png", size=(16376, 3))
     picture("tiny.png", size=(2, 3))

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 import torch
 from picture_files import GREY, chunk, deep_png, write_png
-from PIL import Image, ImageCms
+from PIL import EpsImagePlugin, Image, ImageCms
 from test_unusual_pictures import DISPLAY_P3, profile
 
 from dasrlib import data
@@ -290,8 +290,9 @@ def test_heic_without_pillow_heif_says_what_to_install(tmp_path, monkeypatch):
             read(tmp_path / "photo.jpg")
 
 
-def test_a_page_is_no_picture(tmp_path):
+def test_a_page_is_no_picture(tmp_path, monkeypatch):
     """Pillow would run Ghostscript for it."""
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_: pytest.fail("it was run"))
     Image.new("RGB", (8, 8)).save(tmp_path / "page.eps")
     with pytest.raises(ValueError, match=r"page\.eps cannot be read as a picture"):
         data.read_picture(tmp_path / "page.eps")
