@@ -9,14 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from dasrlib.data.picture_reading import EXTENSIONS, Header, read_header
 from dasrlib.data.picture_writing import FORMATS, check_format
 from dasrlib.records.atomic_write import check_folder, check_writable
-
-if TYPE_CHECKING:
-    from dasrlib.cli.pictures import Kind
 
 # The size that a picture becomes; raises ValueError for one that the command cannot take.
 Resized = Callable[[Header], Header]
@@ -35,14 +32,14 @@ class Outputs:
             made again; None for beside the picture.
         suffix: between name and extension; None for `default`.
         default: the command's own suffix.
-        kind: the format; None for that of a file `out`, else PNG.
+        kind: the format, one that `--format` takes; None for that of a file `out`, else PNG.
         overwrite: whether files that exist are made again.
     """
 
     out: Path | None
     suffix: str | None
     default: str
-    kind: Kind | None
+    kind: str | None
     overwrite: bool
 
     @property
@@ -247,7 +244,7 @@ def _target(given: _Given, outputs: Outputs, names_in: NamesIn) -> Path:
     return folder / f"{name}{suffix}{_extension(source, outputs.kind)}"
 
 
-def _extension(source: Path, kind: Kind | None) -> str:
+def _extension(source: Path, kind: str | None) -> str:
     return source.suffix if kind == "same" else f".{kind or 'png'}"
 
 
