@@ -14,24 +14,27 @@ from torch import Tensor
 def unknown_name_message(kind: str, name: object, known: Iterable[str]) -> str:
     """One sentence with the nearest known name: "no model is named 'modle4': did you mean …".
 
-    The nearest has a part that differs from the name in the fewest letters, a third of them at
-    most; among several such names it is the shortest, then the first.
+    The nearest is the name with a part that differs in the fewest letters, a third of them at most;
+    among several such names the one that differs least as a whole, then the first.
     """
     names = list(known)
     asked = str(name).lower()
-    away = {candidate: _letters_apart(asked, candidate.lower()) for candidate in names}
-    near = [candidate for candidate in names if away[candidate] <= len(asked) // 3]
-    hint = ""
-    if asked and near:
-        nearest = min(near, key=lambda candidate: (away[candidate], len(candidate)))
-        hint = f"did you mean {nearest!r}? "
+    apart = {
+        candidate: (
+            _letters_apart(asked, candidate.lower(), whole=False),
+            _letters_apart(asked, candidate.lower(), whole=True),
+        )
+        for candidate in names
+    }
+    near = [candidate for candidate in names if apart[candidate][0] <= len(asked) // 3]
+    hint = f"did you mean {min(near, key=apart.__getitem__)!r}? " if asked and near else ""
     return f"no {kind} is named {str(name)!r}: {hint}Expected one of {', '.join(names)}"
 
 
-def _letters_apart(asked: str, known: str) -> int:
-    """How many letters to add, leave out, change or swap, so that `asked` is a part of `known`."""
+def _letters_apart(asked: str, known: str, whole: bool) -> int:
+    """How many letters to add, leave out, change or swap to make `known`, or a part of it."""
     before: list[int] = []
-    row = [0] * (len(known) + 1)  # a part may begin anywhere at no cost
+    row = list(range(len(known) + 1)) if whole else [0] * (len(known) + 1)
     for i, letter in enumerate(asked, 1):
         two_before, before, row = before, row, [i]
         for j, other in enumerate(known, 1):
@@ -39,7 +42,7 @@ def _letters_apart(asked: str, known: str) -> int:
             if i > 1 and j > 1 and letter == known[j - 2] and asked[i - 2] == other:
                 cost = min(cost, two_before[j - 2] + 1)
             row.append(cost)
-    return min(row)
+    return row[-1] if whole else min(row)
 
 
 def check_choice(name: str, value: object, choices: object) -> None:

@@ -99,11 +99,35 @@ def test_wrong_numbers_beside_a_picture(call: Callable[[], object], said: str):
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("laptop/model4", "laptop/model4-x4-iso"), ("laptop/modle4-x4-iso", "laptop/model4-x4-iso")],
+    [
+        ("laptop/model4", "laptop/model4-x4-iso"),
+        ("laptop/modle4-x4-iso", "laptop/model4-x4-iso"),
+        # Once "did you mean 'laptop/model5-x4-iso'", which is not blind.
+        ("laptop/modl4", "laptop/model4-x4-iso"),
+        ("model5-x4-anis", "laptop/model5-x4-aniso"),
+    ],
 )
 def test_the_nearest_weights_are_named(name: str, near: str):
     with pytest.raises(ValueError, match=f"did you mean '{near}'"):
         weights.load(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "near"),
+    [
+        ("Sett14", ["Set5", "Set14"], "Set14"),
+        ("Set", ["Set14", "Set5"], "Set5"),
+        ("BSD400", ["B100", "BSDS400"], "BSDS400"),
+        ("acb", ["abd", "abc"], "abc"),  # two letters in the wrong order are one mistake
+        ("DIV2k", ["Flickr2K", "DIV2K"], "DIV2K"),
+        ("photo", ["model4", "srcnn"], None),
+        ("", ["model4"], None),
+    ],
+)
+def test_the_nearest_differs_in_the_fewest_letters(name: str, known: list[str], near: str | None):
+    said = errors.unknown_name_message("name", name, known)
+    assert said.startswith(f"no name is named {name!r}: ")
+    assert (f"did you mean {near!r}?" in said) if near else ("did you mean" not in said)
 
 
 def test_a_beginning_is_nearer_than_a_likeness():

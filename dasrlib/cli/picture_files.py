@@ -73,7 +73,7 @@ class _Given(NamedTuple):
 
 
 def plan(names: Sequence[Path], outputs: Outputs, resized: Resized) -> Plan:
-    """Everything that can be known before the work, for pictures, folders and patterns as *.png.
+    """Everything that can be known before the work, for pictures, folders and patterns.
 
     An input is never written to. A file that exists is left alone unless asked for otherwise. A
     picture that is the output for another one is left out, so that the same command can be given

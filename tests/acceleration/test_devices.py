@@ -71,3 +71,17 @@ def test_a_gpu_has_units_or_emulates_them(monkeypatch, native, expected):
 def test_what_is_there_already_is_not_copied():
     tensor = torch.arange(3)
     assert devices.to_device(tensor, "cpu") is tensor
+
+
+def test_a_device_by_its_name(monkeypatch):
+    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(devices.torch.backends.mps, "is_available", lambda: False)
+    assert devices.device_named(None) == devices.here()
+    for name in ("cpu", "cuda", "cuda:1"):
+        assert devices.device_named(name) == torch.device(name)
+    for name in ("cuda:2", "mps"):
+        with pytest.raises(ValueError, match=f"there is no device {name} on this machine: compute"):
+            devices.device_named(name)
+    for name in ("gpu", "cuda:x", "cuda:-1", ""):
+        with pytest.raises(ValueError, match=f"no device is named '{name}'"):
+            devices.device_named(name)

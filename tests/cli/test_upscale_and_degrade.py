@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 from test_cli import commands
 
 from dasrlib import __version__, data, inference, weights
+from dasrlib.data import picture_writing
 
 WORDS = {"upscale": (), "degrade": ("--scale", 2, "--sigma", 1, "--noise", 10)}
 SCALE = {"upscale": 4, "degrade": 0.5}
@@ -198,6 +200,19 @@ def test_results_can_be_piped(colours, code_page):
     ended = run(code_page, "-m", "dasrlib.cli", "data", "list")
     assert ended.returncode == 0
     assert b"samples" in ended.stdout
+
+
+# The page about it
+
+
+def test_the_page_names_what_there_is():
+    page = (Path(__file__).parents[2] / "docs" / "pictures.md").read_text(encoding="utf-8")
+    formats = picture_writing.FORMATS
+    assert f"JPEG {formats['.jpg'].longest} pixels a side, WebP {formats['.webp'].longest})" in page
+    said = run("utf-8", "-c", HELPS.format(words=[(), ("upscale",)])).stdout.decode()
+    options = set(re.findall(r"`(?:dasr )?(--[a-z-]+)", page))
+    assert {"--suffix", "--format", "--overwrite"} < options
+    assert all(option in said for option in options)
 
 
 # The console itself
