@@ -312,7 +312,10 @@ def test_without_a_kernel_there_is_the_first_frame(explorer):
         ({"images": []}, "got 0 pictures"),
         ({"systems": {}}, r"the scales \[\]"),
         ({"systems": {"model1": network.BlindSR(4), "model4": network.BlindSR(2)}}, r"\[2, 4\]"),
-        ({"systems": {"model6": network.BlindSR(4)}}, "no system is named 'model6': did you mean 'model"),
+        (
+            {"systems": {"model6": network.BlindSR(4)}},
+            "no system is named 'model6': did you mean 'model",
+        ),
     ],
 )
 def test_bad_inputs_are_refused(models, change, words):
