@@ -87,6 +87,8 @@ def plan(names: Sequence[Path], outputs: Outputs, resized: Resized) -> Plan:
     names, outputs = _take_second_as_output(names, outputs, found.remarks)
     given = _unique(_expand(names, outputs.out, found.refused))
     found.pictures = len(found.refused)
+    if not given:
+        return found
     one_file = outputs.out if _is_one_file(names, given, outputs) else None
     if outputs.out is not None and not one_file:
         check_folder(outputs.out)

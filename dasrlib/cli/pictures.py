@@ -91,6 +91,8 @@ def upscale(
         said = estimates.advice(found, weights) if weights else f"the weights that fit: {chosen}"
         if said:
             typer.echo(said)
+        if picture.bits > 8 and asked is None:
+            typer.echo(f"computing {picture.bits} bits in float32")
         sr = inference.upscale_picture(picture, load(chosen), tile, progress=True, dtype=asked)
         data.write_picture(sr, job.target)
         return f"{picture.size} -> {sr.size}"

@@ -130,6 +130,7 @@ def test_patterns_are_expanded_where_the_shell_does_not(dasr, worked):
     assert new(before) == ["[1]-x4.png", "a-x4.png", "b-x4.png", "sub/d-x4.png"]
     said = dasr("upscale", "*.webp", code=1)
     assert said == "dasr: no file matches *.webp\n"
+    assert dasr("upscale", "*.webp", "-o", "a.jpg", code=1) == said
 
 
 @pytest.mark.parametrize(
